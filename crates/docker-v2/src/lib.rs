@@ -1,0 +1,1 @@
+//! The Docker Registry V2 surface.

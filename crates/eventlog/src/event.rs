@@ -1,0 +1,380 @@
+//! What can happen to a registry, as facts in the past tense, and the envelope each is recorded in.
+//!
+//! This file is a contract: a variant or field once released is never removed, renumbered or reordered
+//! (bincode counts positions). A change of shape is a new record version, lifted from the old in
+//! [`crate::codec`]. Every variant has golden bytes under fixtures/events/.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use supercargo_model::{Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
+use uuid::Uuid;
+
+/// An event and what is known of how it came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its place in the log, from 0, without holes.
+    pub seq: u64,
+    /// When it was decided; never less than the record before.
+    pub at: Timestamp,
+    /// A UUID, version 7.
+    pub id: Uuid,
+    /// Who wanted it.
+    pub actor: Actor,
+    /// Where the wish came from.
+    pub origin: Origin,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The registry itself: first start, collection, pruning, scrub.
+    System,
+    /// Somebody who gave no name.
+    Anonymous,
+    /// A named user.
+    User(String),
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Actor::System => f.write_str("system"),
+            Actor::Anonymous => f.write_str("anonymous"),
+            Actor::User(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Where a command came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The surface that it came through.
+    pub api: Api,
+    /// The client's address.
+    pub remote: Option<IpAddr>,
+    /// The client's User-Agent, cut to [`ORIGIN_TEXT_BYTES_MAX`].
+    pub user_agent: Option<String>,
+    /// The request's id, cut to [`ORIGIN_TEXT_BYTES_MAX`].
+    pub request_id: Option<String>,
+}
+
+/// Longest user agent and request id that a record keeps, in bytes.
+pub const ORIGIN_TEXT_BYTES_MAX: usize = 128;
+
+impl Origin {
+    /// An origin with no client behind it.
+    pub const fn local(api: Api) -> Origin {
+        Origin { api, remote: None, user_agent: None, request_id: None }
+    }
+}
+
+/// The surfaces of the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Api {
+    /// The registry's own start.
+    Startup,
+    /// A scheduled worker.
+    Worker,
+    /// The command line, on a data folder.
+    Cli,
+    /// The administration API.
+    Admin,
+    /// Docker Registry V2 / OCI distribution.
+    DockerV2,
+    /// Docker Registry V1.
+    DockerV1,
+    /// The Artifactory surface.
+    Artifactory,
+}
+
+/// Which Docker protocols a repository speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DockerApiVersion {
+    /// V2 alone.
+    #[default]
+    V2,
+    /// V1 alone.
+    V1,
+    /// Both, from the same names and tags.
+    #[serde(rename = "both")]
+    Both,
+}
+
+/// The settings of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RepositoryConfig {
+    /// What it is for, in its owner's words.
+    pub description: String,
+    /// Which Docker protocols it speaks.
+    pub docker_api_version: DockerApiVersion,
+    /// Whether an index may lack manifests that it lists.
+    pub sparse_index: bool,
+}
+
+/// Contents of one name that a collection removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectedContents {
+    /// The repository.
+    pub repository: RepoKey,
+    /// The name in it.
+    pub name: RepoName,
+    /// The blobs and manifests that are no longer in that name.
+    pub digests: Vec<Digest>,
+}
+
+/// A blob whose bytes a collection removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectedBlob {
+    /// The blob.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What a scrub found wrong with a stored blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rot {
+    /// There are no bytes.
+    Missing,
+    /// There are more or fewer bytes than the record says.
+    WrongSize,
+    /// The bytes hash to something else.
+    WrongDigest,
+    /// The storage gave an error when read.
+    Unreadable,
+}
+
+/// What happened. The records of one command are atomic and adjacent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all_fields = "snake_case")]
+pub enum Event {
+    /// A repository came to be.
+    RepositoryCreated {
+        /// Its key.
+        repository: RepoKey,
+        /// Its settings.
+        config: RepositoryConfig,
+    },
+    /// A repository's settings changed.
+    RepositoryConfigured {
+        /// Its key.
+        repository: RepoKey,
+        /// All settings as they are now.
+        config: RepositoryConfig,
+    },
+    /// A repository is gone; its names were deleted by the records before this one.
+    RepositoryRemoved {
+        /// Its key.
+        repository: RepoKey,
+    },
+    /// A blob was uploaded into a name.
+    BlobAdded {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A blob that another name holds was mounted into a name.
+    BlobMounted {
+        /// The repository.
+        repository: RepoKey,
+        /// The name that now holds it too.
+        name: RepoName,
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The repository it was mounted from.
+        from_repository: RepoKey,
+        /// The name it was mounted from.
+        from_name: RepoName,
+    },
+    /// A blob was deleted from a name.
+    BlobDeleted {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The blob.
+        digest: Digest,
+    },
+    /// A manifest was pushed into a name.
+    ManifestPushed {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The digest of its bytes.
+        digest: Digest,
+        /// What was read from it, so that no fold ever opens a blob.
+        manifest: Manifest,
+    },
+    /// A manifest was deleted from a name; tags on it were deleted by the records before this one.
+    ManifestDeleted {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A tag was made or moved.
+    TagSet {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest it points to now.
+        digest: Digest,
+        /// The manifest it pointed to before.
+        previous: Option<Digest>,
+    },
+    /// A tag was deleted.
+    TagDeleted {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest it pointed to.
+        previous: Digest,
+    },
+    /// A repository name is gone; what it held was deleted by the records before this one.
+    RepositoryNameDeleted {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+    },
+    /// Properties of a folder or file of the tree were set or removed.
+    PropertiesSet {
+        /// The repository.
+        repository: RepoKey,
+        /// The path in it, without a leading slash; empty for the repository itself.
+        path: String,
+        /// Properties with their values as they are now.
+        set: Vec<(String, Vec<String>)>,
+        /// Properties that are gone.
+        removed: Vec<String>,
+    },
+    /// A collection removed orphans.
+    OrphansCollected {
+        /// Contents that are no longer in their names.
+        contents: Vec<CollectedContents>,
+        /// Blobs that no name held any more, whose bytes are removed.
+        blobs: Vec<CollectedBlob>,
+    },
+    /// Empty folders were removed from a repository's tree.
+    FoldersPruned {
+        /// The repository.
+        repository: RepoKey,
+        /// The folders' paths, deepest first.
+        paths: Vec<String>,
+    },
+    /// A scrub found a stored blob rotten. It is not served any more; uploading it again mends it.
+    BlobRotFound {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong with it.
+        rot: Rot,
+    },
+}
+
+impl Event {
+    /// The variant's name, as filters and listings show it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Event::RepositoryCreated { .. } => "RepositoryCreated",
+            Event::RepositoryConfigured { .. } => "RepositoryConfigured",
+            Event::RepositoryRemoved { .. } => "RepositoryRemoved",
+            Event::BlobAdded { .. } => "BlobAdded",
+            Event::BlobMounted { .. } => "BlobMounted",
+            Event::BlobDeleted { .. } => "BlobDeleted",
+            Event::ManifestPushed { .. } => "ManifestPushed",
+            Event::ManifestDeleted { .. } => "ManifestDeleted",
+            Event::TagSet { .. } => "TagSet",
+            Event::TagDeleted { .. } => "TagDeleted",
+            Event::RepositoryNameDeleted { .. } => "RepositoryNameDeleted",
+            Event::PropertiesSet { .. } => "PropertiesSet",
+            Event::OrphansCollected { .. } => "OrphansCollected",
+            Event::FoldersPruned { .. } => "FoldersPruned",
+            Event::BlobRotFound { .. } => "BlobRotFound",
+        }
+    }
+
+    /// Every variant's name, in the order of their numbers.
+    pub const KINDS: [&'static str; 15] = [
+        "RepositoryCreated",
+        "RepositoryConfigured",
+        "RepositoryRemoved",
+        "BlobAdded",
+        "BlobMounted",
+        "BlobDeleted",
+        "ManifestPushed",
+        "ManifestDeleted",
+        "TagSet",
+        "TagDeleted",
+        "RepositoryNameDeleted",
+        "PropertiesSet",
+        "OrphansCollected",
+        "FoldersPruned",
+        "BlobRotFound",
+    ];
+
+    /// The repository that the event is about, where it is about one.
+    pub const fn repository(&self) -> Option<&RepoKey> {
+        match self {
+            Event::RepositoryCreated { repository, .. }
+            | Event::RepositoryConfigured { repository, .. }
+            | Event::RepositoryRemoved { repository }
+            | Event::BlobAdded { repository, .. }
+            | Event::BlobMounted { repository, .. }
+            | Event::BlobDeleted { repository, .. }
+            | Event::ManifestPushed { repository, .. }
+            | Event::ManifestDeleted { repository, .. }
+            | Event::TagSet { repository, .. }
+            | Event::TagDeleted { repository, .. }
+            | Event::RepositoryNameDeleted { repository, .. }
+            | Event::PropertiesSet { repository, .. }
+            | Event::FoldersPruned { repository, .. } => Some(repository),
+            Event::OrphansCollected { .. } | Event::BlobRotFound { .. } => None,
+        }
+    }
+
+    /// The repository name that the event is about, where it is about one.
+    pub const fn name(&self) -> Option<&RepoName> {
+        match self {
+            Event::BlobAdded { name, .. }
+            | Event::BlobMounted { name, .. }
+            | Event::BlobDeleted { name, .. }
+            | Event::ManifestPushed { name, .. }
+            | Event::ManifestDeleted { name, .. }
+            | Event::TagSet { name, .. }
+            | Event::TagDeleted { name, .. }
+            | Event::RepositoryNameDeleted { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The tag that the event is about, where it is about one.
+    pub const fn tag(&self) -> Option<&Tag> {
+        match self {
+            Event::TagSet { tag, .. } | Event::TagDeleted { tag, .. } => Some(tag),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The words of the registry as types: repository keys, repository names, tags, digests, media types
+//! and manifests, each parsed once at the edge and valid ever after.
+//!
+//! What lives here: types, their parsers and the limits they obey. What does not: I/O, clocks, hashing of
+//! streams, anything that knows of HTTP or of tables.
+
+mod digest;
+pub mod limits;
+pub mod manifest;
+pub mod media_type;
+mod names;
+mod reference;
+mod time;
+
+pub use digest::{Algorithm, Digest};
+pub use manifest::{Descriptor, Manifest, ManifestError};
+pub use names::{RepoKey, RepoName, Tag};
+pub use reference::Reference;
+pub use time::Timestamp;
+
+/// Why a string from outside was refused. The text is fit to be shown to a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// Not a repository key.
+    #[error(
+        "repository key {0:?} is not valid: use 1 to 64 letters, digits, dots and hyphens, starting with a letter or digit"
+    )]
+    RepoKey(String),
+    /// Not a repository name.
+    #[error(
+        "repository name {0:?} is not valid: use lower-case letters and digits, separated by . _ __ or hyphens, in components joined by /, 255 bytes at most"
+    )]
+    RepoName(String),
+    /// Not a tag.
+    #[error(
+        "tag {0:?} is not valid: use 1 to 128 letters, digits, underscores, dots and hyphens, not starting with a dot or hyphen"
+    )]
+    Tag(String),
+    /// Not a digest that this registry knows.
+    #[error(
+        "digest {0:?} is not valid: use sha256: and 64, or sha512: and 128, lower-case hexadecimal digits"
+    )]
+    Digest(String),
+    /// Not a media type.
+    #[error("media type {0:?} is not valid: use type/subtype as in RFC 6838")]
+    MediaType(String),
+}
+
+impl ParseError {
+    /// Shortens what is echoed back, so that a huge input never comes back whole.
+    pub(crate) fn clip(input: &str) -> String {
+        if input.len() <= 128 {
+            return input.to_owned();
+        }
+        let mut end = 128;
+        while !input.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}…", &input[..end])
+    }
+}

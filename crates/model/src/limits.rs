@@ -1,0 +1,20 @@
+//! Every limit on what clients send that is part of what a thing *is*, with its value. Limits that an
+//! operator may change (time-outs, queue lengths) are configuration and live with the binary.
+
+/// Longest repository key, in bytes.
+pub const REPO_KEY_BYTES_MAX: usize = 64;
+/// Longest repository name, in bytes (OCI distribution specification, "Pulling manifests").
+pub const REPO_NAME_BYTES_MAX: usize = 255;
+/// Longest tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Largest manifest, in bytes. The specification asks that 4 MiB pass at least.
+pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most config, layers, blobs and manifests that one manifest may refer to.
+pub const MANIFEST_REFERENCES_MAX: usize = 16 * 1024;
+/// Longest media type or artifact type, in bytes (RFC 6838, section 4.2: 127 each side of the slash).
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Most tags that one listing page holds, also where the client asks for more.
+pub const PAGE_ENTRIES_MAX: usize = 10_000;
+/// Largest blob kept beside the tables, in bytes; a larger one is a file of its own. Small blobs share the
+/// commit's fsync, which is what makes many small pushes fast.
+pub const INLINE_BLOB_BYTES_MAX: u64 = 64 * 1024;

@@ -1,0 +1,187 @@
+//! Repository keys, repository names and tags: the strings that clients choose.
+//!
+//! Each is checked once, here, and from then on can stand in a key, a message or a listing without another
+//! look: none holds a NUL, a control character, an empty path component or a `..`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ParseError, limits};
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $error:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Parses the text, as the type's own documentation says.
+            ///
+            /// # Errors
+            /// The [`ParseError`] that names this type and shows the rule.
+            pub fn parse(s: &str) -> Result<Self, ParseError> {
+                if $valid(s) { Ok(Self(Arc::from(s))) } else { Err($error(ParseError::clip(s))) }
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseError;
+
+            fn from_str(s: &str) -> Result<Self, ParseError> {
+                Self::parse(s)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = ParseError;
+
+            fn try_from(s: String) -> Result<Self, ParseError> {
+                Self::parse(&s)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The key of a hosted repository, such as `docker-local`: 1 to 64 letters, digits, dots and hyphens,
+    /// starting with a letter or digit. No underscore: docker clients can't use one in a host name.
+    RepoKey, is_repo_key, ParseError::RepoKey
+}
+
+name_type! {
+    /// What a client calls a repository, such as `library/ubuntu`: components of
+    /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by `/`, 255 bytes at most (OCI distribution
+    /// specification, "Pulling manifests").
+    RepoName, is_repo_name, ParseError::RepoName
+}
+
+name_type! {
+    /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+    Tag, is_tag, ParseError::Tag
+}
+
+fn is_repo_key(s: &str) -> bool {
+    let bytes = s.as_bytes();
+    (1..=limits::REPO_KEY_BYTES_MAX).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        && !s.contains("..")
+}
+
+fn is_repo_name(s: &str) -> bool {
+    s.len() <= limits::REPO_NAME_BYTES_MAX && s.split('/').all(is_component)
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(component: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = component.as_bytes();
+    let mut at = 0;
+    loop {
+        let start = at;
+        while at < bytes.len() && alphanumeric(bytes[at]) {
+            at += 1;
+        }
+        if at == start {
+            return false;
+        }
+        let separator = at;
+        while at < bytes.len() && !alphanumeric(bytes[at]) {
+            at += 1;
+        }
+        match &bytes[separator..at] {
+            [] => return true,
+            [b'.' | b'_'] | [b'_', b'_'] => {}
+            hyphens if hyphens.iter().all(|b| *b == b'-') => {}
+            _ => return false,
+        }
+    }
+}
+
+fn is_tag(s: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let bytes = s.as_bytes();
+    (1..=limits::TAG_BYTES_MAX).contains(&bytes.len())
+        && word(bytes[0])
+        && bytes.iter().all(|b| word(*b) || matches!(b, b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_follow_the_specification() {
+        for good in ["a", "hello", "library/ubuntu", "a.b", "a_b", "a__b", "a-b", "a---b", "0/1/2", "a1.b2_c3/d"] {
+            assert!(RepoName::parse(good).is_ok(), "{good:?} refused");
+        }
+        for bad in [
+            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "a._b", "-a", "a-", "a/../b", "..",
+            "a b", "a\0b", "é", "a/./b", "a%2fb", "_a", "a_",
+        ] {
+            assert!(RepoName::parse(bad).is_err(), "{bad:?} passed");
+        }
+        assert!(RepoName::parse(&"a".repeat(255)).is_ok());
+        assert!(RepoName::parse(&"a".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn tags_follow_the_specification() {
+        for good in ["latest", "v1.0", "_x", "A", "1", "sha256-abc.sig", &"a".repeat(128)] {
+            assert!(Tag::parse(good).is_ok(), "{good:?} refused");
+        }
+        for bad in ["", ".a", "-a", "a/b", "a b", "a:b", "a\n", "é", &"a".repeat(129)] {
+            assert!(Tag::parse(bad).is_err(), "{bad:?} passed");
+        }
+    }
+
+    #[test]
+    fn keys_are_fit_for_a_host_name() {
+        for good in ["docker-local", "d", "Docker.V1", "0"] {
+            assert!(RepoKey::parse(good).is_ok(), "{good:?} refused");
+        }
+        for bad in ["", "-a", ".a", "a_b", "a/b", "a..b", "é", &"a".repeat(65)] {
+            assert!(RepoKey::parse(bad).is_err(), "{bad:?} passed");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsers_never_panic(s in "\\PC{0,300}") {
+            let _ = (RepoKey::parse(&s), RepoName::parse(&s), Tag::parse(&s));
+        }
+
+        #[test]
+        fn what_the_grammar_makes_is_taken(s in "[a-z0-9]{1,8}((\\.|_|__|-{1,3})[a-z0-9]{1,8}){0,3}(/[a-z0-9]{1,8}){0,3}") {
+            prop_assert!(RepoName::parse(&s).is_ok());
+        }
+    }
+}

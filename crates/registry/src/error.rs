@@ -1,0 +1,86 @@
+//! Outcomes that a caller treats differently. Each surface maps them to its own statuses, in one place.
+
+use std::time::Duration;
+
+use supercargo_model::{Digest, ManifestError, RepoKey, RepoName};
+
+/// Why a use case did not succeed. Texts are fit to be shown to a person, except [`Error::Internal`]'s.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such repository.
+    #[error("there is no repository {0}")]
+    RepositoryUnknown(RepoKey),
+    /// A repository of that key exists already.
+    #[error("repository {0} exists already")]
+    RepositoryExists(RepoKey),
+    /// The repository holds names, and removal was not forced.
+    #[error("repository {repository} holds {names} names; delete them first, or force the removal")]
+    RepositoryNotEmpty {
+        /// The repository.
+        repository: RepoKey,
+        /// How many names it holds.
+        names: u64,
+    },
+    /// No such name in the repository.
+    #[error("repository name {0} is not known")]
+    NameUnknown(RepoName),
+    /// The name holds no such blob.
+    #[error("blob {0} is not known here")]
+    BlobUnknown(Digest),
+    /// The name holds no such manifest, or no such tag.
+    #[error("manifest {0} is not known here")]
+    ManifestUnknown(String),
+    /// A manifest refers to things that the name does not hold.
+    #[error("the manifest refers to content that was not pushed to this name")]
+    ManifestBlobUnknown(Vec<Digest>),
+    /// A manifest can't be taken.
+    #[error(transparent)]
+    ManifestInvalid(#[from] ManifestError),
+    /// The bytes do not hash to the digest that the client gave.
+    #[error("the content's digest is {actual}, not {expected}")]
+    DigestMismatch {
+        /// What the client said.
+        expected: Digest,
+        /// What the bytes hash to.
+        actual: Digest,
+    },
+    /// No such upload session in that name.
+    #[error("the upload session is not known; start a new one")]
+    UploadUnknown,
+    /// A chunk does not start where the session ends, is not as long as it says, or another request is
+    /// writing to the session. The session lives on.
+    #[error("the chunk does not fit: the session holds {received} bytes")]
+    UploadOutOfOrder {
+        /// How many bytes the session holds.
+        received: u64,
+    },
+    /// The client sent fewer bytes than announced, or vanished. What came is kept where a session can
+    /// be resumed.
+    #[error("the request body ended early")]
+    BodyIncomplete,
+    /// The client sent nothing for too long.
+    #[error("the request body came too slowly")]
+    BodyTimeout,
+    /// A condition on the present state does not hold.
+    #[error("the precondition does not hold: {0}")]
+    Precondition(String),
+    /// An argument is not usable, in a way that no type at the edge could tell.
+    #[error("{0}")]
+    Invalid(String),
+    /// The writer's queue stayed full for as long as a caller may wait.
+    #[error("the registry is busy; try again")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There is no room for what was sent. Nothing of it was kept.
+    #[error("the registry's disk is full; nothing was stored")]
+    DiskFull,
+    /// The registry is stopping or its storage failed.
+    #[error("the registry can't do that now; try again")]
+    Unavailable,
+    /// Something broke that no client caused. The text is for the log, never for a client.
+    #[error("internal: {0}")]
+    Internal(String),
+}
