@@ -1,9 +1,18 @@
 //! The log: what happened, in order, for ever.
 //!
-//! What lives here: events and records, the codec with its versions, the [`Log`] trait and its redb
-//! implementation, following. What does not: what events mean (projections), and whether they may happen
-//! (registry).
+//! What lives here: events and records ([`event`]), the codec with its versions ([`codec`]), the [`Log`]
+//! trait with its redb implementation, and following. What does not: what events mean (projections), and
+//! whether they may happen (registry).
 
+pub mod codec;
+mod db;
 pub mod event;
+mod follow;
+mod log;
+mod redb_log;
 
+pub use db::{Db, DbError};
 pub use event::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
+pub use follow::Follower;
+pub use log::{Log, LogError, RecordIter};
+pub use redb_log::RedbLog;

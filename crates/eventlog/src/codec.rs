@@ -1,0 +1,65 @@
+//! Records as bytes: one version byte, then bincode.
+//!
+//! This is the only place that knows how. Version 1 is the record of [`crate::event`] as it stands. When
+//! the shape changes, the old types stay here as `v1`, a new version byte is written, and [`decode`] lifts
+//! what is old. Bytes once written are read for ever.
+
+use crate::Record;
+
+/// The version that is written.
+pub const VERSION: u8 = 1;
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// Written by a Supercargo that is newer than this one.
+    #[error("the record has version {0}, and this Supercargo reads versions up to {VERSION}: use a newer one")]
+    NewerVersion(u8),
+    /// Not what this version writes.
+    #[error("the record does not decode: {0}")]
+    Malformed(String),
+}
+
+const fn config() -> impl bincode::config::Config {
+    bincode::config::standard()
+}
+
+/// Appends a record's bytes to `out`.
+///
+/// # Errors
+/// [`CodecError::Malformed`], which no record of this program's types causes.
+pub fn encode_into(record: &Record, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    out.push(VERSION);
+    bincode::serde::encode_into_std_write(record, out, config())
+        .map(|_| ())
+        .map_err(|e| CodecError::Malformed(e.to_string()))
+}
+
+/// A record's bytes.
+///
+/// # Errors
+/// As [`encode_into`].
+pub fn encode(record: &Record) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::with_capacity(256);
+    encode_into(record, &mut out)?;
+    Ok(out)
+}
+
+/// Reads a record of any version.
+///
+/// # Errors
+/// [`CodecError`], as its variants say. Trailing bytes are an error too.
+pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
+    let malformed = |what: &str| CodecError::Malformed(what.to_owned());
+    match bytes.split_first() {
+        None => Err(malformed("it is empty")),
+        Some((&VERSION, body)) => {
+            let (record, read) = bincode::serde::borrow_decode_from_slice::<Record, _>(body, config())
+                .map_err(|e| CodecError::Malformed(e.to_string()))?;
+            if read == body.len() { Ok(record) } else { Err(malformed("bytes follow it")) }
+        }
+        Some((0, _)) => Err(malformed("there is no version 0")),
+        Some((&newer, _)) => Err(CodecError::NewerVersion(newer)),
+    }
+}

@@ -1,0 +1,105 @@
+//! Blobs over all names: who holds each, whose share it is, and whether its bytes are sound.
+
+use supercargo_model::{Digest, Timestamp};
+
+use super::{Name, names};
+use crate::tables::{BlobRow, Blobs, Holders, NameId, Orphans, Wait};
+use crate::working::{Base, Working};
+
+/// A name holds the blob from now on.
+pub(super) fn held<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: Digest, size: u64, at: Timestamp) {
+    let mut unheld_since = None;
+    let before = state.update::<Blobs, _>(&digest, |row| {
+        let row = row.get_or_insert(BlobRow {
+            size,
+            first_seen: at,
+            holders: 0,
+            holders_xor: 0,
+            unheld_since: None,
+            rotten: false,
+        });
+        let before = *row;
+        unheld_since = row.unheld_since.take();
+        row.holders = row.holders.saturating_add(1);
+        row.holders_xor ^= name.id.0;
+        before
+    });
+    if let Some(since) = unheld_since {
+        state.remove::<Orphans>(&(Wait::Unheld, since, NameId(0), digest));
+    }
+    state.put::<Holders>(&(digest, name.id), ());
+    match before.holders {
+        0 => names::count(state, name.repository, name.name, |usage| usage.own_bytes += size),
+        holders => {
+            names::count(state, name.repository, name.name, |usage| usage.shared_bytes += size);
+            if holders == 1 {
+                names::count_by_id(state, NameId(before.holders_xor), |usage| {
+                    usage.own_bytes = usage.own_bytes.saturating_sub(size);
+                    usage.shared_bytes += size;
+                });
+            }
+        }
+    }
+}
+
+/// A name does not hold the blob any more; with no holder left it is unheld since `since`.
+pub(super) fn released<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: Digest, since: Timestamp) {
+    let Some(after) = state.update::<Blobs, _>(&digest, |row| {
+        let row = row.as_mut()?;
+        row.holders = row.holders.saturating_sub(1);
+        row.holders_xor ^= name.id.0;
+        if row.holders == 0 {
+            row.unheld_since = Some(since);
+        }
+        Some(*row)
+    }) else {
+        return;
+    };
+    state.remove::<Holders>(&(digest, name.id));
+    let size = after.size;
+    if after.holders == 0 {
+        state.put::<Orphans>(&(Wait::Unheld, since, NameId(0), digest), ());
+        names::count(state, name.repository, name.name, |usage| {
+            usage.own_bytes = usage.own_bytes.saturating_sub(size);
+        });
+    } else {
+        names::count(state, name.repository, name.name, |usage| {
+            usage.shared_bytes = usage.shared_bytes.saturating_sub(size);
+        });
+        if after.holders == 1 {
+            names::count_by_id(state, NameId(after.holders_xor), |usage| {
+                usage.shared_bytes = usage.shared_bytes.saturating_sub(size);
+                usage.own_bytes += size;
+            });
+        }
+    }
+}
+
+/// A collection removed the bytes.
+pub(super) fn collected<B: Base>(state: &mut Working<B>, digest: Digest) {
+    let Some(row) = state.get::<Blobs>(&digest).copied() else { return };
+    if let Some(since) = row.unheld_since {
+        state.remove::<Orphans>(&(Wait::Unheld, since, NameId(0), digest));
+        state.remove::<Blobs>(&digest);
+    }
+}
+
+/// The bytes are damaged.
+pub(super) fn rot_found<B: Base>(state: &mut Working<B>, digest: Digest) {
+    state.update::<Blobs, _>(&digest, |row| {
+        if let Some(row) = row {
+            row.rotten = true;
+        }
+    });
+}
+
+/// The bytes were stored anew.
+pub(super) fn mended<B: Base>(state: &mut Working<B>, digest: Digest) {
+    if state.get::<Blobs>(&digest).is_some_and(|row| row.rotten) {
+        state.update::<Blobs, _>(&digest, |row| {
+            if let Some(row) = row {
+                row.rotten = false;
+            }
+        });
+    }
+}

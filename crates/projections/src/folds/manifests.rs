@@ -1,0 +1,69 @@
+//! Manifests: what was read from them, what they refer to, and whose referrers they are.
+
+use supercargo_eventlog::Record;
+use supercargo_model::{Digest, Manifest, Timestamp};
+
+use super::contents::{self, Change};
+use super::{Loss, Name, targets};
+use crate::tables::{Contents, ManifestRow, Manifests, References, Referrers, Source, Wait};
+use crate::working::{Base, Working};
+
+pub(super) fn pushed<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    digest: Digest,
+    manifest: &Manifest,
+    record: &Record,
+) {
+    let key = (name.id, digest);
+    if state.get::<Manifests>(&key).is_some() {
+        // Pushed again while it waits: the wait begins anew.
+        contents::change(state, name, digest, Change::Pushed(record.at), |_| {});
+        return;
+    }
+    state.put::<Manifests>(
+        &key,
+        ManifestRow { manifest: manifest.clone(), at: record.at, by: record.actor.clone(), seq: record.seq },
+    );
+    for (target, kind) in targets(manifest) {
+        state.put::<References>(&(name.id, target, Source::Manifest(digest)), kind);
+    }
+    let mut subject_live = false;
+    if let Some(subject) = manifest.subject {
+        state.put::<Referrers>(&(name.id, subject, digest), ());
+        contents::change(state, name, subject, Change::Gained, |row| {
+            row.referrers = row.referrers.saturating_add(1);
+        });
+        subject_live = state.get::<Contents>(&(name.id, subject)).is_some_and(|row| row.holds());
+    }
+    contents::change(state, name, digest, Change::Pushed(record.at), |row| {
+        row.manifest = true;
+        row.size = manifest.size;
+        row.subject_live = subject_live;
+    });
+}
+
+/// The manifest is gone from the name; what only it held waits since `since`.
+pub(super) fn removed<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    digest: Digest,
+    since: Timestamp,
+    at: Timestamp,
+) {
+    let key = (name.id, digest);
+    let Some(row) = state.get::<Manifests>(&key).cloned() else { return };
+    let lost = |since| Change::Lost(Loss { since, wait: Wait::Deleted });
+    contents::change(state, name, digest, lost(since), |row| {
+        row.manifest = false;
+        row.subject_live = false;
+    });
+    for (target, _) in targets(&row.manifest) {
+        state.remove::<References>(&(name.id, target, Source::Manifest(digest)));
+    }
+    if let Some(subject) = row.manifest.subject {
+        state.remove::<Referrers>(&(name.id, subject, digest));
+        contents::change(state, name, subject, lost(at), |row| row.referrers = row.referrers.saturating_sub(1));
+    }
+    state.remove::<Manifests>(&key);
+}

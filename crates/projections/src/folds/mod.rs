@@ -1,0 +1,117 @@
+//! The folds: how each event changes the tables. One module per subject.
+//!
+//! A fold is total. Whatever the log holds, in whatever order, it ends, panics never, and gives the same
+//! tables on every machine: what an event says that the tables contradict is passed over or counted at 0,
+//! never an error. It reads no clock (a record has its time) and opens no blob (an event says all).
+
+mod blobs;
+mod contents;
+mod manifests;
+mod names;
+mod properties;
+mod repositories;
+mod tags;
+mod tree;
+
+use supercargo_eventlog::{Event, Record};
+use supercargo_model::{Digest, RepoKey, RepoName};
+
+use crate::tables::{NameId, Wait};
+use crate::working::{Base, Working};
+
+/// A name that an event is about, by its words and its number.
+#[derive(Debug, Clone, Copy)]
+struct Name<'e> {
+    repository: &'e RepoKey,
+    name: &'e RepoName,
+    id: NameId,
+}
+
+/// Folds one record.
+pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
+    let at = record.at;
+    match &record.event {
+        Event::RepositoryCreated { repository, config } => repositories::created(state, repository, config, at),
+        Event::RepositoryConfigured { repository, config } => repositories::configured(state, repository, config),
+        Event::RepositoryRemoved { repository } => repositories::removed(state, repository),
+        Event::BlobAdded { repository, name, digest, size }
+        | Event::BlobMounted { repository, name, digest, size, .. } => {
+            let name = names::ensure(state, repository, name, at);
+            contents::add_blob(state, name, *digest, *size, at);
+            if matches!(record.event, Event::BlobAdded { .. }) {
+                blobs::mended(state, *digest);
+            }
+        }
+        Event::BlobDeleted { repository, name, digest } => {
+            if let Some(name) = names::find(state, repository, name) {
+                contents::remove_blob(state, name, *digest, at);
+                names::settle(state, name);
+            }
+        }
+        Event::ManifestPushed { repository, name, digest, manifest } => {
+            let name = names::ensure(state, repository, name, at);
+            manifests::pushed(state, name, *digest, manifest, record);
+        }
+        Event::ManifestDeleted { repository, name, digest } => {
+            if let Some(name) = names::find(state, repository, name) {
+                manifests::removed(state, name, *digest, at, at);
+                names::settle(state, name);
+            }
+        }
+        Event::TagSet { repository, name, tag, digest, previous } => {
+            let name = names::ensure(state, repository, name, at);
+            tags::set(state, name, tag, *digest, *previous, record);
+        }
+        Event::TagDeleted { repository, name, tag, previous } => {
+            if let Some(name) = names::find(state, repository, name) {
+                tags::deleted(state, name, tag, *previous, record);
+                names::settle(state, name);
+            }
+        }
+        Event::RepositoryNameDeleted { .. } => {
+            // What the name held was deleted by the records before; with that the name is gone.
+        }
+        Event::PropertiesSet { repository, path, set, removed } => {
+            properties::set(state, repository, path, set, removed);
+        }
+        Event::OrphansCollected { contents, blobs } => {
+            for collected in contents {
+                let Some(name) = names::find(state, &collected.repository, &collected.name) else { continue };
+                for digest in &collected.digests {
+                    contents::collected(state, name, *digest, at);
+                }
+                names::settle(state, name);
+            }
+            for blob in blobs {
+                blobs::collected(state, blob.digest);
+            }
+        }
+        Event::FoldersPruned { repository, paths } => {
+            for path in paths {
+                tree::pruned(state, repository, path, at);
+            }
+        }
+        Event::BlobRotFound { digest, .. } => blobs::rot_found(state, *digest),
+    }
+}
+
+/// Why and since when something lost what reached it.
+#[derive(Debug, Clone, Copy)]
+struct Loss {
+    since: supercargo_model::Timestamp,
+    wait: Wait,
+}
+
+/// The distinct things that a manifest holds: config, layers and children, each under its first role.
+pub fn targets(manifest: &supercargo_model::Manifest) -> Vec<(Digest, crate::tables::ReferenceKind)> {
+    use crate::tables::ReferenceKind::{Child, Config, Layer};
+    let mut seen = rustc_hash::FxHashSet::default();
+    manifest
+        .config
+        .iter()
+        .map(|config| (config.digest, Config))
+        .chain(manifest.layers.iter().map(|layer| (layer.digest, Layer)))
+        .chain(manifest.children.iter().map(|child| (child.digest, Child)))
+        .filter(|(digest, _)| seen.insert(*digest))
+        .collect()
+}

@@ -1,0 +1,68 @@
+//! Tags: where they point, and where they pointed.
+
+use supercargo_eventlog::Record;
+use supercargo_model::{Digest, Tag};
+
+use super::contents::{self, Change};
+use super::{Loss, Name, names, tree};
+use crate::tables::{ReferenceKind, References, Source, TagChange, TagHistory, TagRow, Tags, Wait};
+use crate::working::{Base, Working};
+
+pub(super) fn set<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    tag: &Tag,
+    digest: Digest,
+    previous: Option<Digest>,
+    record: &Record,
+) {
+    let now = TagRow { digest, at: record.at, by: record.actor.clone(), seq: record.seq };
+    let before = state.update::<Tags, _>(&(name.id, tag.clone()), |row| row.replace(now)).map(|row| row.digest);
+    remember(state, name, tag, Some(digest), previous, record);
+    if before == Some(digest) {
+        return;
+    }
+    // First what it points to now, so that what both the old and the new manifest hold is never let go.
+    state.put::<References>(&(name.id, digest, Source::Tag(tag.clone())), ReferenceKind::Tag);
+    contents::change(state, name, digest, Change::Gained, |row| row.tags = row.tags.saturating_add(1));
+    match before {
+        Some(before) => unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Untagged }),
+        None => {
+            names::count(state, name.repository, name.name, |usage| usage.tags += 1);
+            tree::tag_set(state, name, tag, record.at);
+        }
+    }
+}
+
+pub(super) fn deleted<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    tag: &Tag,
+    previous: Digest,
+    record: &Record,
+) {
+    let key = (name.id, tag.clone());
+    let Some(before) = state.get::<Tags>(&key).map(|row| row.digest) else { return };
+    state.remove::<Tags>(&key);
+    remember(state, name, tag, None, Some(previous), record);
+    unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Deleted });
+    names::count(state, name.repository, name.name, |usage| usage.tags = usage.tags.saturating_sub(1));
+    tree::tag_deleted(state, name, tag, record.at);
+}
+
+fn unpoint<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Tag, from: Digest, loss: Loss) {
+    state.remove::<References>(&(name.id, from, Source::Tag(tag.clone())));
+    contents::change(state, name, from, Change::Lost(loss), |row| row.tags = row.tags.saturating_sub(1));
+}
+
+fn remember<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    tag: &Tag,
+    digest: Option<Digest>,
+    previous: Option<Digest>,
+    record: &Record,
+) {
+    let change = TagChange { digest, previous, at: record.at, by: record.actor.clone() };
+    state.put_new::<TagHistory>(&(name.id, tag.clone(), record.seq), change);
+}

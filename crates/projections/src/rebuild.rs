@@ -1,0 +1,208 @@
+//! Rebuilding the tables from the log, beside the ones in use.
+//!
+//! Tables come in generations: `tables.1`, `tables.2`, … The table `generations` names the one in use and,
+//! while a rebuild is under way, the one being built and how far it has come. A rebuild that is interrupted
+//! leaves the old generation in use, and the next one goes on where it stopped; the switch is one commit.
+
+use std::ops::ControlFlow;
+
+use redb::{Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use supercargo_eventlog::{Db, DbError, Log, LogError, RedbLog};
+
+use crate::folds::fold;
+use crate::working::{Stored, Working, write_changes};
+
+/// `in use` and `building` → (generation, seq folded up to).
+const GENERATIONS: TableDefinition<'static, &'static str, (u64, u64)> = TableDefinition::new("generations");
+const IN_USE: &str = "in use";
+const BUILDING: &str = "building";
+
+/// Rows that a batch holds in memory before they are written. About 100 MiB.
+const BATCH_ROWS: usize = 400_000;
+/// Records between two looks at the clock of whoever watches.
+const PROGRESS_RECORDS: u64 = 20_000;
+
+/// Why a rebuild stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RebuildError {
+    /// The log can't be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] DbError),
+    /// It was interrupted; the next one goes on from there.
+    #[error("interrupted at record {at}; the tables in use are the old ones")]
+    Interrupted {
+        /// How many records were folded and kept.
+        at: u64,
+    },
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, Copy)]
+pub struct RebuildProgress {
+    /// Records folded.
+    pub folded: u64,
+    /// Records to fold.
+    pub of: u64,
+}
+
+/// A redb table of that name, typed as all tables of rows are.
+pub fn table_definition(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(name)
+}
+
+fn table_name(generation: u64) -> String {
+    format!("tables.{generation}")
+}
+
+/// The generation in use; 1 where nothing was ever rebuilt.
+///
+/// # Errors
+/// Storage errors.
+pub fn generation(txn: &ReadTransaction) -> Result<u64, redb::Error> {
+    match txn.open_table(GENERATIONS) {
+        Ok(table) => Ok(table.get(IN_USE)?.map_or(1, |row| row.value().0)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(1),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Opens the tables in use for reading; `None` where nothing was ever committed.
+///
+/// # Errors
+/// Storage errors.
+pub fn open_generation(
+    txn: &ReadTransaction,
+) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, redb::Error> {
+    match txn.open_table(table_definition(&table_name(generation(txn)?))) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Opens the tables of a generation for writing.
+///
+/// # Errors
+/// Storage errors.
+pub fn open_for_writing(txn: &WriteTransaction, generation: u64) -> Result<Stored<'_>, redb::Error> {
+    Ok(txn.open_table(table_definition(&table_name(generation)))?)
+}
+
+/// Folds the log into a fresh generation.
+#[derive(Debug)]
+pub struct Rebuilder<'d> {
+    db: &'d Db,
+    log: &'d RedbLog,
+}
+
+impl<'d> Rebuilder<'d> {
+    /// A rebuilder of the tables of a file from the log in it.
+    pub fn new(db: &'d Db, log: &'d RedbLog) -> Rebuilder<'d> {
+        Rebuilder { db, log }
+    }
+
+    fn storage<E: Into<redb::Error>>(&self, e: E) -> RebuildError {
+        RebuildError::Storage(self.db.error(e))
+    }
+
+    /// Rebuilds and switches. `watch` is told of progress, at least once per written batch, and may break it
+    /// off. Nobody else may write to the file meanwhile.
+    ///
+    /// # Errors
+    /// [`RebuildError`], as its variants say. Whatever it is, the tables in use are whole.
+    pub fn run(
+        &self,
+        mut watch: impl FnMut(RebuildProgress) -> ControlFlow<()>,
+    ) -> Result<RebuildProgress, RebuildError> {
+        let of = self.log.size()?;
+        let (generation, mut at) = self.resume()?;
+        let mut records = self.log.read(at..of)?;
+        while at < of {
+            let mut txn = self.db.begin_write()?;
+            // A crash loses the batches since the last durable one, and no more than that.
+            txn.set_durability(Durability::None).map_err(|e| self.storage(e))?;
+            let mut broken_off = false;
+            {
+                let table = open_for_writing(&txn, generation).map_err(|e| self.storage(e))?;
+                let mut working = Working::new(table);
+                while at < of && working.rows_held() < BATCH_ROWS {
+                    let Some(record) = records.next() else { break };
+                    fold(&mut working, &record?);
+                    at += 1;
+                    if at.is_multiple_of(PROGRESS_RECORDS) && watch(RebuildProgress { folded: at, of }).is_break() {
+                        broken_off = true;
+                        break;
+                    }
+                }
+                let (mut table, changes) = working.finish().map_err(|e| self.storage(e))?;
+                write_changes(&mut table, &changes).map_err(|e| self.storage(e))?;
+                let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
+                generations.insert(BUILDING, (generation, at)).map_err(|e| self.storage(e))?;
+            }
+            txn.commit().map_err(|e| self.storage(e))?;
+            if broken_off || watch(RebuildProgress { folded: at, of }).is_break() {
+                self.sync()?;
+                return Err(RebuildError::Interrupted { at });
+            }
+        }
+        self.switch(generation, of)?;
+        Ok(RebuildProgress { folded: at, of })
+    }
+
+    /// The generation to build and how far it has come.
+    fn resume(&self) -> Result<(u64, u64), RebuildError> {
+        let txn = self.db.begin_read()?;
+        let in_use = generation(&txn).map_err(|e| self.storage(e))?;
+        match txn.open_table(GENERATIONS) {
+            Ok(table) => {
+                let building = table.get(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value());
+                Ok(building.unwrap_or((in_use + 1, 0)))
+            }
+            Err(TableError::TableDoesNotExist(_)) => Ok((in_use + 1, 0)),
+            Err(e) => Err(self.storage(e)),
+        }
+    }
+
+    /// Makes what was committed without durability durable.
+    fn sync(&self) -> Result<(), RebuildError> {
+        self.db.begin_write()?.commit().map_err(|e| self.storage(e))
+    }
+
+    /// One durable commit: the new generation is in use, the old one is gone.
+    fn switch(&self, generation: u64, position: u64) -> Result<(), RebuildError> {
+        let txn = self.db.begin_write()?;
+        {
+            let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
+            let old = generations.get(IN_USE).map_err(|e| self.storage(e))?.map_or(1, |row| row.value().0);
+            generations.remove(BUILDING).map_err(|e| self.storage(e))?;
+            generations.insert(IN_USE, (generation, position)).map_err(|e| self.storage(e))?;
+            // Made even where the log is empty, so that the generation in use always exists.
+            drop(open_for_writing(&txn, generation).map_err(|e| self.storage(e))?);
+            txn.delete_table(table_definition(&table_name(old))).map_err(|e| self.storage(e))?;
+        }
+        txn.commit().map_err(|e| self.storage(e))
+    }
+
+    /// Gives up a rebuild that was interrupted, and its tables. A server does so before it writes: what it
+    /// appends would not be in them.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn abandon(&self) -> Result<bool, RebuildError> {
+        let txn = self.db.begin_write()?;
+        let building = {
+            let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
+            let building = generations.remove(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value().0);
+            if let Some(generation) = building {
+                txn.delete_table(table_definition(&table_name(generation))).map_err(|e| self.storage(e))?;
+            }
+            building
+        };
+        txn.commit().map_err(|e| self.storage(e))?;
+        Ok(building.is_some())
+    }
+}

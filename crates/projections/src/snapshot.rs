@@ -1,0 +1,123 @@
+//! Reading the tables at one commit, without waiting for the writer.
+
+use std::sync::Arc;
+
+use redb::{ReadOnlyTable, ReadTransaction, StorageError};
+use supercargo_eventlog::{Db, DbError};
+
+use crate::codec::decode_row;
+use crate::rebuild::open_generation;
+use crate::tables::Table;
+use crate::working::{Base, Rows, Tracked};
+
+/// The tables as one commit left them.
+pub struct Snapshot {
+    db: Arc<Db>,
+    txn: ReadTransaction,
+    table: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    error: Option<StorageError>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// The tables at the last commit.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn open(db: &Arc<Db>) -> Result<Snapshot, DbError> {
+        let txn = db.begin_read()?;
+        let table = open_generation(&txn).map_err(|e| db.error(e))?;
+        Ok(Snapshot { db: Arc::clone(db), txn, table, error: None })
+    }
+
+    /// The transaction that it reads in, for reading the log or bytes at the same commit.
+    pub fn transaction(&self) -> &ReadTransaction {
+        &self.txn
+    }
+
+    /// The table that all rows are in; `None` where nothing was ever committed.
+    pub fn stored(&self) -> Option<&ReadOnlyTable<&'static [u8], &'static [u8]>> {
+        self.table.as_ref()
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// Storage errors, a row that does not decode among them.
+    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, DbError> {
+        let Some(table) = &self.table else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(96);
+        T::write_key(key, &mut bytes);
+        match Base::get(table, &bytes, decode_row::<T::Row>).map_err(|e| self.db.error(e))? {
+            None => Ok(None),
+            Some(Some(row)) => Ok(Some(row)),
+            Some(None) => Err(self.db.error(StorageError::Corrupted(format!("a row of {} does not decode", T::NAME)))),
+        }
+    }
+
+    /// Visits rows from `start` up to but without `end`, in order, until told to stop.
+    ///
+    /// # Errors
+    /// Storage errors, a row that does not decode among them.
+    pub fn visit<T: Table>(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        mut visit: impl FnMut(T::Key, T::Row) -> bool,
+    ) -> Result<(), DbError> {
+        let Some(table) = &self.table else { return Ok(()) };
+        let mut corrupted = false;
+        let mut each = |key: &[u8], row: &[u8]| match (T::read_key(key), decode_row::<T::Row>(row)) {
+            (Some(key), Some(row)) => visit(key, row),
+            _ => {
+                corrupted = true;
+                false
+            }
+        };
+        Base::scan(table, start, end, &mut each).map_err(|e| self.db.error(e))?;
+        if corrupted {
+            return Err(self.db.error(StorageError::Corrupted(format!("a row of {} does not decode", T::NAME))));
+        }
+        Ok(())
+    }
+
+    /// The first error that reading through [`Rows`] met.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(&mut self) -> Result<(), DbError> {
+        match self.error.take() {
+            Some(error) => Err(self.db.error(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Rows for Snapshot {
+    fn row<T: Tracked>(&mut self, key: &T::Key) -> Option<T::Row> {
+        self.get::<T>(key).unwrap_or_else(|e| {
+            self.error.get_or_insert_with(|| StorageError::Corrupted(e.to_string()));
+            None
+        })
+    }
+
+    fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return found;
+        }
+        let visited = self.visit::<T>(start, end, |key, row| {
+            found.push((key, row));
+            found.len() < limit
+        });
+        if let Err(e) = visited {
+            self.error.get_or_insert_with(|| StorageError::Corrupted(e.to_string()));
+        }
+        found
+    }
+}
