@@ -14,7 +14,9 @@ pub const VERSION: u8 = 1;
 #[non_exhaustive]
 pub enum CodecError {
     /// Written by a Supercargo that is newer than this one.
-    #[error("the record has version {0}, and this Supercargo reads versions up to {VERSION}: use a newer one")]
+    #[error(
+        "the record has version {0}, and this Supercargo reads versions up to {VERSION}: use a newer one"
+    )]
     NewerVersion(u8),
     /// Not what this version writes.
     #[error("the record does not decode: {0}")]

@@ -107,10 +107,7 @@ impl RedbLog {
     }
 }
 
-fn open(
-    db: &Db,
-    txn: &ReadTransaction,
-) -> Result<Option<redb::ReadOnlyTable<u64, &'static [u8]>>, LogError> {
+fn open(db: &Db, txn: &ReadTransaction) -> Result<Option<redb::ReadOnlyTable<u64, &'static [u8]>>, LogError> {
     match txn.open_table(LOG) {
         Ok(table) => Ok(Some(table)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -121,9 +118,10 @@ fn open(
 fn size_in(db: &Db, txn: &ReadTransaction) -> Result<u64, LogError> {
     match open(db, txn)? {
         None => Ok(0),
-        Some(table) => {
-            Ok(table.last().map_err(|e| LogError::Storage(db.error(e)))?.map_or(0, |(seq, _)| seq.value() + 1))
-        }
+        Some(table) => Ok(table
+            .last()
+            .map_err(|e| LogError::Storage(db.error(e)))?
+            .map_or(0, |(seq, _)| seq.value() + 1)),
     }
 }
 

@@ -92,6 +92,11 @@ impl Digest {
         Digest { algorithm: Algorithm::Sha256, bytes }
     }
 
+    /// The digest of a SHA-512 hash.
+    pub const fn sha512(hash: [u8; 64]) -> Digest {
+        Digest { algorithm: Algorithm::Sha512, bytes: hash }
+    }
+
     /// Parses `algorithm:hex`.
     ///
     /// # Errors

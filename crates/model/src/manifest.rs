@@ -116,7 +116,8 @@ struct WireFsLayer {
 impl From<WireDescriptor> for Descriptor {
     fn from(wire: WireDescriptor) -> Descriptor {
         // A foreign layer is one whose media type says so; urls alone, on an ordinary layer, are a hint.
-        let foreign = media_type::is_foreign_layer(&wire.media_type) && wire.urls.is_some_and(|u| !u.is_empty());
+        let foreign =
+            media_type::is_foreign_layer(&wire.media_type) && wire.urls.is_some_and(|u| !u.is_empty());
         let platform = wire.platform.map(|p| match p.variant {
             Some(variant) if !variant.is_empty() => format!("{}/{}/{variant}", p.os, p.architecture),
             _ => format!("{}/{}", p.os, p.architecture),
@@ -134,7 +135,8 @@ impl Manifest {
         if bytes.len() > limits::MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge);
         }
-        let wire: Wire = serde_json::from_slice(bytes).map_err(|e| ManifestError::Malformed(e.to_string()))?;
+        let wire: Wire =
+            serde_json::from_slice(bytes).map_err(|e| ManifestError::Malformed(e.to_string()))?;
         if let Some(inside) = wire.media_type.filter(|inside| !inside.is_empty())
             && !inside.eq_ignore_ascii_case(media_type)
         {
@@ -166,7 +168,9 @@ impl Manifest {
     /// The kinds that the specifications define must have what makes them that kind.
     fn check_kind(&self) -> Result<(), ManifestError> {
         let malformed = |what: &str| Err(ManifestError::Malformed(what.to_owned()));
-        if self.config.is_some() as usize + self.layers.len() + self.children.len() > limits::MANIFEST_REFERENCES_MAX {
+        if self.config.is_some() as usize + self.layers.len() + self.children.len()
+            > limits::MANIFEST_REFERENCES_MAX
+        {
             return malformed("it refers to more than 16384 things");
         }
         match self.media_type.as_str() {
@@ -176,7 +180,9 @@ impl Manifest {
             media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST if !self.children.is_empty() => {
                 malformed("an image manifest has no manifests; send it as an index")
             }
-            media_type::OCI_INDEX | media_type::DOCKER_LIST if self.config.is_some() || !self.layers.is_empty() => {
+            media_type::OCI_INDEX | media_type::DOCKER_LIST
+                if self.config.is_some() || !self.layers.is_empty() =>
+            {
                 malformed("an index has no config and no layers; send it as an image manifest")
             }
             _ => Ok(()),
@@ -186,7 +192,9 @@ impl Manifest {
     /// The artifact type that a referrers listing shows: for an image manifest without one its config's
     /// media type (OCI distribution specification, "Listing Referrers").
     pub fn listed_artifact_type(&self) -> Option<&str> {
-        self.artifact_type.as_deref().or_else(|| self.config.as_ref().map(|config| config.media_type.as_str()))
+        self.artifact_type
+            .as_deref()
+            .or_else(|| self.config.as_ref().map(|config| config.media_type.as_str()))
     }
 }
 
@@ -220,7 +228,8 @@ mod tests {
 
     #[test]
     fn a_schema1_manifest_gives_its_layers() {
-        let json = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{}"}}],"history":[]}}"#, digest(4));
+        let json =
+            format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{}"}}],"history":[]}}"#, digest(4));
         let manifest = Manifest::parse(media_type::DOCKER_SCHEMA1_SIGNED, json.as_bytes()).unwrap();
         assert_eq!(manifest.layers.len(), 1);
     }
@@ -228,7 +237,8 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_read_for_what_it_has() {
         let json = format!(r#"{{"blobs":[{{"digest":"{}"}}],"manifests":null}}"#, digest(5));
-        let manifest = Manifest::parse("application/vnd.oci.artifact.manifest.v1+json", json.as_bytes()).unwrap();
+        let manifest =
+            Manifest::parse("application/vnd.oci.artifact.manifest.v1+json", json.as_bytes()).unwrap();
         assert_eq!(manifest.layers.len(), 1);
     }
 

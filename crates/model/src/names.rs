@@ -7,15 +7,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{ParseError, limits};
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $valid:expr, $error:path) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -41,17 +40,29 @@ macro_rules! name_type {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = ParseError;
-
-            fn try_from(s: String) -> Result<Self, ParseError> {
-                Self::parse(&s)
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
 
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0.as_ref().to_owned()
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(stringify!($name))
+                    }
+
+                    fn visit_str<E: de::Error>(self, s: &str) -> Result<$name, E> {
+                        $name::parse(s).map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Visitor)
             }
         }
 
@@ -140,12 +151,14 @@ mod tests {
 
     #[test]
     fn names_follow_the_specification() {
-        for good in ["a", "hello", "library/ubuntu", "a.b", "a_b", "a__b", "a-b", "a---b", "0/1/2", "a1.b2_c3/d"] {
+        for good in
+            ["a", "hello", "library/ubuntu", "a.b", "a_b", "a__b", "a-b", "a---b", "0/1/2", "a1.b2_c3/d"]
+        {
             assert!(RepoName::parse(good).is_ok(), "{good:?} refused");
         }
         for bad in [
-            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "a._b", "-a", "a-", "a/../b", "..",
-            "a b", "a\0b", "é", "a/./b", "a%2fb", "_a", "a_",
+            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "a._b", "-a", "a-",
+            "a/../b", "..", "a b", "a\0b", "é", "a/./b", "a%2fb", "_a", "a_",
         ] {
             assert!(RepoName::parse(bad).is_err(), "{bad:?} passed");
         }

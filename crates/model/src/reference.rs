@@ -20,7 +20,11 @@ impl Reference {
     /// # Errors
     /// [`ParseError::Digest`] where there is a colon, [`ParseError::Tag`] where there is none.
     pub fn parse(s: &str) -> Result<Reference, ParseError> {
-        if s.contains(':') { Digest::parse(s).map(Reference::Digest) } else { Tag::parse(s).map(Reference::Tag) }
+        if s.contains(':') {
+            Digest::parse(s).map(Reference::Digest)
+        } else {
+            Tag::parse(s).map(Reference::Tag)
+        }
     }
 }
 

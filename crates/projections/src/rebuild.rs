@@ -6,7 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use redb::{Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 use supercargo_eventlog::{Db, DbError, Log, LogError, RedbLog};
 
 use crate::folds::fold;
@@ -133,7 +135,9 @@ impl<'d> Rebuilder<'d> {
                     let Some(record) = records.next() else { break };
                     fold(&mut working, &record?);
                     at += 1;
-                    if at.is_multiple_of(PROGRESS_RECORDS) && watch(RebuildProgress { folded: at, of }).is_break() {
+                    if at.is_multiple_of(PROGRESS_RECORDS)
+                        && watch(RebuildProgress { folded: at, of }).is_break()
+                    {
                         broken_off = true;
                         break;
                     }
@@ -196,7 +200,8 @@ impl<'d> Rebuilder<'d> {
         let txn = self.db.begin_write()?;
         let building = {
             let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
-            let building = generations.remove(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value().0);
+            let building =
+                generations.remove(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value().0);
             if let Some(generation) = building {
                 txn.delete_table(table_definition(&table_name(generation))).map_err(|e| self.storage(e))?;
             }

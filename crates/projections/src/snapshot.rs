@@ -56,7 +56,9 @@ impl Snapshot {
         match Base::get(table, &bytes, decode_row::<T::Row>).map_err(|e| self.db.error(e))? {
             None => Ok(None),
             Some(Some(row)) => Ok(Some(row)),
-            Some(None) => Err(self.db.error(StorageError::Corrupted(format!("a row of {} does not decode", T::NAME)))),
+            Some(None) => {
+                Err(self.db.error(StorageError::Corrupted(format!("a row of {} does not decode", T::NAME))))
+            }
         }
     }
 
@@ -72,16 +74,22 @@ impl Snapshot {
     ) -> Result<(), DbError> {
         let Some(table) = &self.table else { return Ok(()) };
         let mut corrupted = false;
-        let mut each = |key: &[u8], row: &[u8]| match (T::read_key(key), decode_row::<T::Row>(row)) {
-            (Some(key), Some(row)) => visit(key, row),
-            _ => {
-                corrupted = true;
-                false
+        let mut each = |key: &[u8], row: &[u8]| {
+            // Rows of other tables may lie between.
+            let Some(key) = T::read_key(key) else { return true };
+            match decode_row::<T::Row>(row) {
+                Some(row) => visit(key, row),
+                None => {
+                    corrupted = true;
+                    false
+                }
             }
         };
         Base::scan(table, start, end, &mut each).map_err(|e| self.db.error(e))?;
         if corrupted {
-            return Err(self.db.error(StorageError::Corrupted(format!("a row of {} does not decode", T::NAME))));
+            return Err(self
+                .db
+                .error(StorageError::Corrupted(format!("a row of {} does not decode", T::NAME))));
         }
         Ok(())
     }

@@ -1,13 +1,17 @@
 //! The tables: what each holds, its key and its row.
 //!
-//! All are kept in one redb table, so that a commit that touches many of them still writes few pages. The
-//! key's first byte is the table's number; in tables that belong to one repository name it is
-//! [`BY_NAME`], then the name's id, then the table's number, so that all that is known of a small name
-//! lies side by side:
+//! All are kept in one redb table, and keys are made so that what changes together lies together: a commit
+//! that touches many tables still writes few pages. The key's first byte is a table's number; what belongs
+//! to one repository name begins with [`BY_NAME`] and the name's number, and all that is known of one
+//! digest there, or of one blob over all names, is side by side:
 //!
 //! ```text
-//! [table] key…                      repositories, names, blobs, orphans, folders, …
-//! [0x80] [name id, 4 bytes] [table] key…   tags, tag history, manifests, contents, references, referrers
+//! [table] key…                                repositories, names, orphans, folders, …
+//! [7] [digest] [part]…                        part 0 blob, 1 its holders
+//! [0x80] [name id, 4 bytes] [0]               the name's usage
+//! [0x80] [name id, 4 bytes] [1] tag           tags
+//! [0x80] [name id, 4 bytes] [2] tag seq       tag history
+//! [0x80] [name id, 4 bytes] [3] [digest] [part]…   part 0 content, 1 manifest, 2 references, 3 referrers
 //! ```
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,80 +27,37 @@ pub(crate) const BY_NAME: u8 = 0x80;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NameId(pub u32);
 
-/// A table: a name for people, a number for keys, and what its keys and rows are.
+/// A table: a name for people, and what its keys and rows are.
 pub trait Table: 'static {
     /// What people call it.
     const NAME: &'static str;
-    /// Its number in keys.
-    const ID: u8;
     /// Its key.
     type Key: Clone + Eq + Ord + std::hash::Hash + std::fmt::Debug + Send;
     /// Its row.
     type Row: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned + Send;
     /// The whole key, prefix and all.
     fn write_key(key: &Self::Key, out: &mut Vec<u8>);
-    /// The key from its bytes, prefix and all.
+    /// The key from its bytes, prefix and all; `None` for the key of another table.
     fn read_key(bytes: &[u8]) -> Option<Self::Key>;
 }
 
 macro_rules! table {
-    ($(#[$doc:meta])* $name:ident = $id:literal $text:literal: ($($part:ident: $ty:ty),*) => $row:ty,
-        by_name, write($key:ident, $out:ident) $write:block, read($reader:ident, $rid:ident) $read:block) => {
+    ($(#[$doc:meta])* $name:ident $text:literal: $key_ty:ty => $row:ty,
+        write($key:ident, $out:ident) $write:block, read($reader:ident) $read:block) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
 
         impl Table for $name {
             const NAME: &'static str = $text;
-            const ID: u8 = $id;
-            type Key = ($($ty),*);
-            type Row = $row;
-
-            fn write_key($key: &Self::Key, $out: &mut Vec<u8>) {
-                $out.push(BY_NAME);
-                $out.name_id($key.0);
-                $out.push($id);
-                $write
-            }
-
-            fn read_key(bytes: &[u8]) -> Option<Self::Key> {
-                let mut reader = KeyReader(bytes);
-                let $reader = &mut reader;
-                if $reader.byte()? != BY_NAME {
-                    return None;
-                }
-                let $rid = $reader.name_id()?;
-                if $reader.byte()? != $id {
-                    return None;
-                }
-                let key = $read;
-                $reader.is_empty().then_some(key)
-            }
-        }
-    };
-    ($(#[$doc:meta])* $name:ident = $id:literal $text:literal: $key_ty:ty => $row:ty,
-        global, write($key:ident, $out:ident) $write:block, read($reader:ident) $read:block) => {
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub enum $name {}
-
-        impl Table for $name {
-            const NAME: &'static str = $text;
-            const ID: u8 = $id;
             type Key = $key_ty;
             type Row = $row;
 
-            fn write_key($key: &Self::Key, $out: &mut Vec<u8>) {
-                $out.push($id);
-                $write
-            }
+            fn write_key($key: &Self::Key, $out: &mut Vec<u8>) $write
 
             fn read_key(bytes: &[u8]) -> Option<Self::Key> {
                 let mut reader = KeyReader(bytes);
                 let $reader = &mut reader;
-                if $reader.byte()? != $id {
-                    return None;
-                }
                 let key = $read;
                 $reader.is_empty().then_some(key)
             }
@@ -142,15 +103,19 @@ impl Usage {
 pub struct RepositoryUsage {
     /// Names that hold something.
     pub names: u64,
-    /// What they hold.
-    pub usage: Usage,
+    /// Tags.
+    pub tags: u64,
+    /// Manifests.
+    pub manifests: u64,
+    /// Blobs that are not manifests, counted in each name that holds them.
+    pub blobs: u64,
+    /// Bytes of contents, counted in each name that holds them.
+    pub bytes: u64,
 }
 
-/// A name that holds something.
+/// A name that holds something: since when, and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRow {
-    /// Its number.
-    pub id: NameId,
     /// When it came to hold something.
     pub created_at: Timestamp,
     /// What it holds.
@@ -344,76 +309,253 @@ pub enum Counter {
 
 // ---- tables ----
 
+/// Numbers of tables, in the first byte of keys.
+pub(crate) mod number {
+    pub(crate) const COUNTERS: u8 = 1;
+    pub(crate) const REPOSITORIES: u8 = 2;
+    pub(crate) const USAGE: u8 = 3;
+    pub(crate) const NAMES: u8 = 4;
+    pub(crate) const NAME_IDS: u8 = 5;
+    pub(crate) const NAMES_BY_ID: u8 = 6;
+    pub(crate) const BLOBS: u8 = 7;
+    pub(crate) const ORPHANS: u8 = 9;
+    pub(crate) const FOLDERS: u8 = 10;
+    pub(crate) const EMPTY_FOLDERS: u8 = 11;
+    pub(crate) const PROPERTIES: u8 = 12;
+}
+
+/// Regions of a name, in the byte after its number.
+pub(crate) mod region {
+    pub(crate) const USAGE: u8 = 0;
+    pub(crate) const TAGS: u8 = 1;
+    pub(crate) const TAG_HISTORY: u8 = 2;
+    pub(crate) const CONTENTS: u8 = 3;
+}
+
+/// Parts of what is known of a digest: of a blob, or of a content of a name.
+pub(crate) mod part {
+    pub(crate) const BLOB: u8 = 0;
+    pub(crate) const HOLDER: u8 = 1;
+    pub(crate) const CONTENT: u8 = 0;
+    pub(crate) const MANIFEST: u8 = 1;
+    pub(crate) const REFERENCE: u8 = 2;
+    pub(crate) const REFERRER: u8 = 3;
+}
+
+fn in_name(out: &mut Vec<u8>, id: NameId, region: u8) {
+    out.push(BY_NAME);
+    out.name_id(id);
+    out.push(region);
+}
+
+fn of_content(out: &mut Vec<u8>, id: NameId, digest: &Digest, part: u8) {
+    in_name(out, id, region::CONTENTS);
+    out.digest(digest);
+    out.push(part);
+}
+
+impl KeyReader<'_> {
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.byte()? == byte).then_some(())
+    }
+
+    fn name(&mut self, region: u8) -> Option<NameId> {
+        self.expect(BY_NAME)?;
+        let id = self.name_id()?;
+        self.expect(region)?;
+        Some(id)
+    }
+
+    fn content(&mut self, part: u8) -> Option<(NameId, Digest)> {
+        let id = self.name(region::CONTENTS)?;
+        let digest = self.digest()?;
+        self.expect(part)?;
+        Some((id, digest))
+    }
+}
+
+/// Prefixes of rows that are looked through together.
+pub mod prefix {
+    use super::{BY_NAME, KeyWriter, NameId, Wait, in_name, number, of_content, part, region};
+    use supercargo_model::{Digest, RepoKey};
+
+    /// All repositories.
+    pub fn repositories() -> Vec<u8> {
+        vec![number::REPOSITORIES]
+    }
+
+    /// The names of a repository that hold something.
+    pub fn names(repository: &RepoKey) -> Vec<u8> {
+        let mut out = vec![number::NAMES];
+        out.text(repository.as_str());
+        out
+    }
+
+    /// All blobs, and their holders between them.
+    pub fn blobs() -> Vec<u8> {
+        vec![number::BLOBS]
+    }
+
+    /// The names that hold a blob.
+    pub fn holders(digest: &Digest) -> Vec<u8> {
+        let mut out = vec![number::BLOBS];
+        out.digest(digest);
+        out.push(part::HOLDER);
+        out
+    }
+
+    /// Orphans that wait for the same reason.
+    pub fn orphans(wait: Wait) -> Vec<u8> {
+        vec![number::ORPHANS, wait as u8]
+    }
+
+    /// All empty folders.
+    pub fn empty_folders() -> Vec<u8> {
+        vec![number::EMPTY_FOLDERS]
+    }
+
+    /// Properties of one folder or file.
+    pub fn properties(repository: &RepoKey, path: &str) -> Vec<u8> {
+        let mut out = vec![number::PROPERTIES];
+        out.text(repository.as_str());
+        out.text(path);
+        out
+    }
+
+    /// The tags of a name.
+    pub fn tags(id: NameId) -> Vec<u8> {
+        let mut out = Vec::new();
+        in_name(&mut out, id, region::TAGS);
+        out
+    }
+
+    /// The changes of a tag.
+    pub fn tag_history(id: NameId, tag: &supercargo_model::Tag) -> Vec<u8> {
+        let mut out = Vec::new();
+        in_name(&mut out, id, region::TAG_HISTORY);
+        out.text(tag.as_str());
+        out
+    }
+
+    /// All that is known of the contents of a name.
+    pub fn contents(id: NameId) -> Vec<u8> {
+        let mut out = vec![BY_NAME];
+        out.name_id(id);
+        out.push(region::CONTENTS);
+        out
+    }
+
+    /// What refers to a content: tags first, then manifests.
+    pub fn references(id: NameId, target: &Digest) -> Vec<u8> {
+        let mut out = Vec::new();
+        of_content(&mut out, id, target, part::REFERENCE);
+        out
+    }
+
+    /// The tags that point to a content.
+    pub fn references_by_tags(id: NameId, target: &Digest) -> Vec<u8> {
+        let mut out = references(id, target);
+        out.push(0);
+        out
+    }
+
+    /// The manifests that name a subject.
+    pub fn referrers(id: NameId, subject: &Digest) -> Vec<u8> {
+        let mut out = Vec::new();
+        of_content(&mut out, id, subject, part::REFERRER);
+        out
+    }
+}
+
 table! {
     /// Counters.
-    Counters = 1 "counters": Counter => u32,
-    global,
-    write(key, out) { out.push(*key as u8) },
-    read(r) { (r.byte()? == 0).then_some(Counter::NextName)? }
+    Counters "counters": Counter => u32,
+    write(key, out) { out.push(number::COUNTERS); out.push(*key as u8) },
+    read(r) { r.expect(number::COUNTERS)?; (r.byte()? == 0).then_some(Counter::NextName)? }
 }
 
 table! {
     /// Repositories by key.
-    Repositories = 2 "repositories": RepoKey => RepositoryRow,
-    global,
-    write(key, out) { out.text(key.as_str()) },
-    read(r) { RepoKey::parse(r.text()?).ok()? }
+    Repositories "repositories": RepoKey => RepositoryRow,
+    write(key, out) { out.push(number::REPOSITORIES); out.text(key.as_str()) },
+    read(r) { r.expect(number::REPOSITORIES)?; RepoKey::parse(r.text()?).ok()? }
 }
 
 table! {
     /// Counts and bytes of each repository.
-    UsageByRepository = 3 "usage": RepoKey => RepositoryUsage,
-    global,
-    write(key, out) { out.text(key.as_str()) },
-    read(r) { RepoKey::parse(r.text()?).ok()? }
+    UsageByRepository "usage": RepoKey => RepositoryUsage,
+    write(key, out) { out.push(number::USAGE); out.text(key.as_str()) },
+    read(r) { r.expect(number::USAGE)?; RepoKey::parse(r.text()?).ok()? }
 }
 
 table! {
-    /// Names that hold something, with their usage.
-    Names = 4 "names": (RepoKey, RepoName) => NameRow,
-    global,
-    write(key, out) { out.text(key.0.as_str()); out.text(key.1.as_str()) },
-    read(r) { (RepoKey::parse(r.text()?).ok()?, RepoName::parse(r.text()?).ok()?) }
+    /// Names that hold something, with their numbers.
+    Names "names": (RepoKey, RepoName) => NameId,
+    write(key, out) { out.push(number::NAMES); out.text(key.0.as_str()); out.text(key.1.as_str()) },
+    read(r) {
+        r.expect(number::NAMES)?;
+        (RepoKey::parse(r.text()?).ok()?, RepoName::parse(r.text()?).ok()?)
+    }
 }
 
 table! {
     /// The number of every name that ever was.
-    NameIds = 5 "name ids": (RepoKey, RepoName) => NameId,
-    global,
-    write(key, out) { out.text(key.0.as_str()); out.text(key.1.as_str()) },
-    read(r) { (RepoKey::parse(r.text()?).ok()?, RepoName::parse(r.text()?).ok()?) }
+    NameIds "name ids": (RepoKey, RepoName) => NameId,
+    write(key, out) { out.push(number::NAME_IDS); out.text(key.0.as_str()); out.text(key.1.as_str()) },
+    read(r) {
+        r.expect(number::NAME_IDS)?;
+        (RepoKey::parse(r.text()?).ok()?, RepoName::parse(r.text()?).ok()?)
+    }
 }
 
 table! {
     /// The name of every number.
-    NamesById = 6 "names by id": NameId => (RepoKey, RepoName),
-    global,
-    write(key, out) { out.name_id(*key) },
-    read(r) { r.name_id()? }
+    NamesById "names by id": NameId => (RepoKey, RepoName),
+    write(key, out) { out.push(number::NAMES_BY_ID); out.name_id(*key) },
+    read(r) { r.expect(number::NAMES_BY_ID)?; r.name_id()? }
 }
 
 table! {
     /// Blobs by digest, manifests' bytes included.
-    Blobs = 7 "blobs": Digest => BlobRow,
-    global,
-    write(key, out) { out.digest(key) },
-    read(r) { r.digest()? }
+    Blobs "blobs": Digest => BlobRow,
+    write(key, out) { out.push(number::BLOBS); out.digest(key); out.push(part::BLOB) },
+    read(r) {
+        r.expect(number::BLOBS)?;
+        let digest = r.digest()?;
+        r.expect(part::BLOB)?;
+        digest
+    }
 }
 
 table! {
     /// Which names hold a blob.
-    Holders = 8 "holders": (Digest, NameId) => (),
-    global,
-    write(key, out) { out.digest(&key.0); out.name_id(key.1) },
-    read(r) { (r.digest()?, r.name_id()?) }
+    Holders "holders": (Digest, NameId) => (),
+    write(key, out) {
+        out.push(number::BLOBS);
+        out.digest(&key.0);
+        out.push(part::HOLDER);
+        out.name_id(key.1);
+    },
+    read(r) {
+        r.expect(number::BLOBS)?;
+        let digest = r.digest()?;
+        r.expect(part::HOLDER)?;
+        (digest, r.name_id()?)
+    }
 }
 
 table! {
     /// What nothing in use refers to, by why and since when. [`Wait::Unheld`] has no name: its number is 0.
-    Orphans = 9 "orphans": (Wait, Timestamp, NameId, Digest) => (),
-    global,
-    write(key, out) { out.push(key.0 as u8); out.time(key.1); out.name_id(key.2); out.digest(&key.3) },
+    Orphans "orphans": (Wait, Timestamp, NameId, Digest) => (),
+    write(key, out) {
+        out.push(number::ORPHANS);
+        out.push(key.0 as u8);
+        out.time(key.1);
+        out.name_id(key.2);
+        out.digest(&key.3);
+    },
     read(r) {
+        r.expect(number::ORPHANS)?;
         let wait = match r.byte()? {
             0 => Wait::Pending,
             1 => Wait::Untagged,
@@ -427,73 +569,101 @@ table! {
 
 table! {
     /// Folders of each repository's tree, by path without leading slash.
-    Folders = 10 "folders": (RepoKey, String) => FolderRow,
-    global,
-    write(key, out) { out.text(key.0.as_str()); out.text(&key.1) },
-    read(r) { (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned()) }
+    Folders "folders": (RepoKey, String) => FolderRow,
+    write(key, out) { out.push(number::FOLDERS); out.text(key.0.as_str()); out.text(&key.1) },
+    read(r) {
+        r.expect(number::FOLDERS)?;
+        (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned())
+    }
 }
 
 table! {
     /// Empty folders, by since when.
-    EmptyFolders = 11 "empty folders": (Timestamp, RepoKey, String) => (),
-    global,
-    write(key, out) { out.time(key.0); out.text(key.1.as_str()); out.text(&key.2) },
-    read(r) { (r.time()?, RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned()) }
+    EmptyFolders "empty folders": (Timestamp, RepoKey, String) => (),
+    write(key, out) {
+        out.push(number::EMPTY_FOLDERS);
+        out.time(key.0);
+        out.text(key.1.as_str());
+        out.text(&key.2);
+    },
+    read(r) {
+        r.expect(number::EMPTY_FOLDERS)?;
+        (r.time()?, RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned())
+    }
 }
 
 table! {
     /// Properties of folders and files of the tree.
-    Properties = 12 "properties": (RepoKey, String, String) => Vec<String>,
-    global,
-    write(key, out) { out.text(key.0.as_str()); out.text(&key.1); out.text(&key.2) },
-    read(r) { (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned(), r.text()?.to_owned()) }
+    Properties "properties": (RepoKey, String, String) => Vec<String>,
+    write(key, out) {
+        out.push(number::PROPERTIES);
+        out.text(key.0.as_str());
+        out.text(&key.1);
+        out.text(&key.2);
+    },
+    read(r) {
+        r.expect(number::PROPERTIES)?;
+        (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned(), r.text()?.to_owned())
+    }
+}
+
+table! {
+    /// What each name that holds something holds.
+    NameUsage "name usage": NameId => NameRow,
+    write(key, out) { in_name(out, *key, region::USAGE) },
+    read(r) { r.name(region::USAGE)? }
 }
 
 table! {
     /// Where each tag points.
-    Tags = 32 "tags": (id: NameId, tag: Tag) => TagRow,
-    by_name,
-    write(key, out) { out.text(key.1.as_str()) },
-    read(r, id) { (id, Tag::parse(r.text()?).ok()?) }
+    Tags "tags": (NameId, Tag) => TagRow,
+    write(key, out) { in_name(out, key.0, region::TAGS); out.text(key.1.as_str()) },
+    read(r) { (r.name(region::TAGS)?, Tag::parse(r.text()?).ok()?) }
 }
 
 table! {
     /// Every change of every tag, in order.
-    TagHistory = 33 "tag history": (id: NameId, tag: Tag, seq: u64) => TagChange,
-    by_name,
-    write(key, out) { out.text(key.1.as_str()); out.number(key.2) },
-    read(r, id) { (id, Tag::parse(r.text()?).ok()?, r.number()?) }
-}
-
-table! {
-    /// Manifests of a name.
-    Manifests = 34 "manifests": (id: NameId, digest: Digest) => ManifestRow,
-    by_name,
-    write(key, out) { out.digest(&key.1) },
-    read(r, id) { (id, r.digest()?) }
+    TagHistory "tag history": (NameId, Tag, u64) => TagChange,
+    write(key, out) {
+        in_name(out, key.0, region::TAG_HISTORY);
+        out.text(key.1.as_str());
+        out.number(key.2);
+    },
+    read(r) { (r.name(region::TAG_HISTORY)?, Tag::parse(r.text()?).ok()?, r.number()?) }
 }
 
 table! {
     /// Blobs and manifests of a name, with the counts of what refers to them there.
-    Contents = 35 "contents": (id: NameId, digest: Digest) => ContentRow,
-    by_name,
-    write(key, out) { out.digest(&key.1) },
-    read(r, id) { (id, r.digest()?) }
+    Contents "contents": (NameId, Digest) => ContentRow,
+    write(key, out) { of_content(out, key.0, &key.1, part::CONTENT) },
+    read(r) { r.content(part::CONTENT)? }
+}
+
+table! {
+    /// Manifests of a name.
+    Manifests "manifests": (NameId, Digest) => ManifestRow,
+    write(key, out) { of_content(out, key.0, &key.1, part::MANIFEST) },
+    read(r) { r.content(part::MANIFEST)? }
 }
 
 table! {
     /// Who refers to a content of a name.
-    References = 36 "references": (id: NameId, target: Digest, source: Source) => ReferenceKind,
-    by_name,
+    References "references": (NameId, Digest, Source) => ReferenceKind,
     write(key, out) {
-        out.digest(&key.1);
+        of_content(out, key.0, &key.1, part::REFERENCE);
         match &key.2 {
-            Source::Tag(tag) => { out.push(0); out.text(tag.as_str()) }
-            Source::Manifest(digest) => { out.push(1); out.digest(digest) }
+            Source::Tag(tag) => {
+                out.push(0);
+                out.text(tag.as_str());
+            }
+            Source::Manifest(digest) => {
+                out.push(1);
+                out.digest(digest);
+            }
         }
     },
-    read(r, id) {
-        let target = r.digest()?;
+    read(r) {
+        let (id, target) = r.content(part::REFERENCE)?;
         let source = match r.byte()? {
             0 => Source::Tag(Tag::parse(r.text()?).ok()?),
             1 => Source::Manifest(r.digest()?),
@@ -505,39 +675,81 @@ table! {
 
 table! {
     /// The manifests that name a subject.
-    Referrers = 37 "referrers": (id: NameId, subject: Digest, referrer: Digest) => (),
-    by_name,
-    write(key, out) { out.digest(&key.1); out.digest(&key.2) },
-    read(r, id) { (id, r.digest()?, r.digest()?) }
+    Referrers "referrers": (NameId, Digest, Digest) => (),
+    write(key, out) {
+        of_content(out, key.0, &key.1, part::REFERRER);
+        out.digest(&key.2);
+    },
+    read(r) {
+        let (id, subject) = r.content(part::REFERRER)?;
+        (id, subject, r.digest()?)
+    }
 }
 
 /// The name of the table that a stored key belongs to, for messages and fingerprints.
 pub fn table_of(key: &[u8]) -> Option<&'static str> {
-    let id = match key.first()? {
-        &BY_NAME => *key.get(5)?,
-        id => *id,
-    };
-    ALL.iter().find(|(number, _)| *number == id).map(|(_, name)| *name)
+    let mut reader = KeyReader(key);
+    Some(match reader.byte()? {
+        number::COUNTERS => Counters::NAME,
+        number::REPOSITORIES => Repositories::NAME,
+        number::USAGE => UsageByRepository::NAME,
+        number::NAMES => Names::NAME,
+        number::NAME_IDS => NameIds::NAME,
+        number::NAMES_BY_ID => NamesById::NAME,
+        number::BLOBS => {
+            reader.digest()?;
+            match reader.byte()? {
+                part::BLOB => Blobs::NAME,
+                part::HOLDER => Holders::NAME,
+                _ => return None,
+            }
+        }
+        number::ORPHANS => Orphans::NAME,
+        number::FOLDERS => Folders::NAME,
+        number::EMPTY_FOLDERS => EmptyFolders::NAME,
+        number::PROPERTIES => Properties::NAME,
+        BY_NAME => {
+            reader.name_id()?;
+            match reader.byte()? {
+                region::USAGE => NameUsage::NAME,
+                region::TAGS => Tags::NAME,
+                region::TAG_HISTORY => TagHistory::NAME,
+                region::CONTENTS => {
+                    reader.digest()?;
+                    match reader.byte()? {
+                        part::CONTENT => Contents::NAME,
+                        part::MANIFEST => Manifests::NAME,
+                        part::REFERENCE => References::NAME,
+                        part::REFERRER => Referrers::NAME,
+                        _ => return None,
+                    }
+                }
+                _ => return None,
+            }
+        }
+        _ => return None,
+    })
 }
 
-/// Every table's number and name.
-pub const ALL: [(u8, &str); 18] = [
-    (Counters::ID, Counters::NAME),
-    (Repositories::ID, Repositories::NAME),
-    (UsageByRepository::ID, UsageByRepository::NAME),
-    (Names::ID, Names::NAME),
-    (NameIds::ID, NameIds::NAME),
-    (NamesById::ID, NamesById::NAME),
-    (Blobs::ID, Blobs::NAME),
-    (Holders::ID, Holders::NAME),
-    (Orphans::ID, Orphans::NAME),
-    (Folders::ID, Folders::NAME),
-    (EmptyFolders::ID, EmptyFolders::NAME),
-    (Properties::ID, Properties::NAME),
-    (Tags::ID, Tags::NAME),
-    (TagHistory::ID, TagHistory::NAME),
-    (Manifests::ID, Manifests::NAME),
-    (Contents::ID, Contents::NAME),
-    (References::ID, References::NAME),
-    (Referrers::ID, Referrers::NAME),
+/// Every table's name.
+pub const ALL: [&str; 19] = [
+    Counters::NAME,
+    Repositories::NAME,
+    UsageByRepository::NAME,
+    Names::NAME,
+    NameIds::NAME,
+    NamesById::NAME,
+    Blobs::NAME,
+    Holders::NAME,
+    Orphans::NAME,
+    Folders::NAME,
+    EmptyFolders::NAME,
+    Properties::NAME,
+    NameUsage::NAME,
+    Tags::NAME,
+    TagHistory::NAME,
+    Contents::NAME,
+    Manifests::NAME,
+    References::NAME,
+    Referrers::NAME,
 ];

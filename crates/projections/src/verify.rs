@@ -18,7 +18,7 @@ pub type Fingerprints = BTreeMap<&'static str, String>;
 pub fn fingerprints(
     stored: Option<&impl ReadableTable<&'static [u8], &'static [u8]>>,
 ) -> Result<Fingerprints, StorageError> {
-    let mut hashers: BTreeMap<&'static str, Sha256> = ALL.iter().map(|(_, name)| (*name, Sha256::new())).collect();
+    let mut hashers: BTreeMap<&'static str, Sha256> = ALL.iter().map(|name| (*name, Sha256::new())).collect();
     if let Some(stored) = stored {
         for row in stored.iter()? {
             let (key, row) = row?;
@@ -69,7 +69,9 @@ where
         };
         let difference = match (order, &e, &a) {
             (std::cmp::Ordering::Less, Some((key, _)), _) => Some((key.value().to_vec(), "is missing")),
-            (std::cmp::Ordering::Greater, _, Some((key, _))) => Some((key.value().to_vec(), "should not be there")),
+            (std::cmp::Ordering::Greater, _, Some((key, _))) => {
+                Some((key.value().to_vec(), "should not be there"))
+            }
             (_, Some((key, row)), Some((_, other))) if row.value() != other.value() => {
                 Some((key.value().to_vec(), "differs"))
             }

@@ -10,10 +10,10 @@ use std::hash::Hash;
 
 use redb::{ReadableTable, StorageError};
 use rustc_hash::FxHashMap;
-use supercargo_model::{Algorithm, Digest};
+use supercargo_model::Digest;
 
-use crate::codec::{KeyWriter, decode_row, encode_row};
-use crate::tables::{self, BY_NAME, NameId, Table};
+use crate::codec::{decode_row, encode_row};
+use crate::tables::{self, NameId, Table};
 
 /// The table that the rows of all tables are kept in.
 pub type Stored<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
@@ -55,9 +55,38 @@ impl Base for Empty {
     }
 }
 
-impl<T: ReadableTable<&'static [u8], &'static [u8]>> Base for T {
+macro_rules! base_of_table {
+    ($table:ty) => {
+        impl Base for $table {
+            fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, StorageError> {
+                Ok(ReadableTable::get(self, key)?.map(|row| read(row.value())))
+            }
+
+            fn scan(
+                &self,
+                start: &[u8],
+                end: &[u8],
+                visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+            ) -> Result<(), StorageError> {
+                for row in ReadableTable::range(self, start..end)? {
+                    let (key, value) = row?;
+                    if !visit(key.value(), value.value()) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+base_of_table!(Stored<'_>);
+base_of_table!(redb::ReadOnlyTable<&'static [u8], &'static [u8]>);
+
+/// What only reads may lie below too: nothing that is folded over it can reach it.
+impl<B: Base> Base for &B {
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, StorageError> {
-        Ok(ReadableTable::get(self, key)?.map(|row| read(row.value())))
+        (**self).get(key, read)
     }
 
     fn scan(
@@ -66,13 +95,7 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> Base for T {
         end: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StorageError> {
-        for row in self.range(start..end)? {
-            let (key, value) = row?;
-            if !visit(key.value(), value.value()) {
-                break;
-            }
-        }
-        Ok(())
+        (**self).scan(start, end, visit)
     }
 }
 
@@ -101,7 +124,7 @@ pub trait Rows {
 }
 
 /// The first key that does not begin with the prefix any more.
-pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
@@ -111,14 +134,6 @@ pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     }
     // A prefix of nothing but 0xff: no table has such a number.
     vec![u8::MAX; prefix.len() + 1]
-}
-
-/// The prefix of all rows of a table that belong to a name.
-pub fn name_prefix<T: Table>(id: NameId) -> Vec<u8> {
-    let mut prefix = vec![BY_NAME];
-    prefix.name_id(id);
-    prefix.push(T::ID);
-    prefix
 }
 
 #[derive(Debug, Clone)]
@@ -235,6 +250,7 @@ maps! {
     FxHashMap folders: Folders,
     FxHashMap empty_folders: EmptyFolders,
     FxHashMap properties: Properties,
+    FxHashMap name_usage: NameUsage,
     FxHashMap tags: Tags,
     FxHashMap tag_history: TagHistory,
     FxHashMap manifests: Manifests,
@@ -366,8 +382,7 @@ impl<B: Base> Working<B> {
 
     /// The manifests that name a subject.
     pub(crate) fn referrers_of(&mut self, id: NameId, subject: Digest) -> Vec<Digest> {
-        let mut prefix = name_prefix::<tables::Referrers>(id);
-        prefix.digest(&subject);
+        let prefix = tables::prefix::referrers(id, &subject);
         let mut found = Vec::new();
         let mut visit = |key: &[u8], _: &[u8]| {
             found.extend(tables::Referrers::read_key(key).map(|(_, _, referrer)| referrer));
@@ -434,9 +449,7 @@ fn undecodable<T: Table>() -> String {
 
 fn digest_bounds() -> (Digest, Digest) {
     let lowest = Digest::sha256([0; 32]);
-    // 64 bytes are what sha512 has.
-    let highest = Digest::from_hash(Algorithm::Sha512, &[u8::MAX; 64]).unwrap_or(lowest);
-    (lowest, highest)
+    (lowest, Digest::sha512([u8::MAX; 64]))
 }
 
 impl<B: Base> Rows for Working<B> {
@@ -461,13 +474,14 @@ impl<B: Base> Rows for Working<B> {
         let mut from_base = 0;
         let mut corrupted = false;
         let mut visit = |key: &[u8], row: &[u8]| {
-            if !overlaid.contains(key) {
-                match (T::read_key(key), decode_row::<T::Row>(row)) {
-                    (Some(typed), Some(row)) => {
+            // Rows of other tables lie between.
+            if let Some(typed) = T::read_key(key).filter(|_| !overlaid.contains(key)) {
+                match decode_row::<T::Row>(row) {
+                    Some(row) => {
                         found.insert(key.to_vec(), (typed, row));
                         from_base += 1;
                     }
-                    _ => corrupted = true,
+                    None => corrupted = true,
                 }
             }
             from_base < limit && !corrupted

@@ -7,7 +7,13 @@ use crate::tables::{BlobRow, Blobs, Holders, NameId, Orphans, Wait};
 use crate::working::{Base, Working};
 
 /// A name holds the blob from now on.
-pub(super) fn held<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: Digest, size: u64, at: Timestamp) {
+pub(super) fn held<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    digest: Digest,
+    size: u64,
+    at: Timestamp,
+) {
     let mut unheld_since = None;
     let before = state.update::<Blobs, _>(&digest, |row| {
         let row = row.get_or_insert(BlobRow {
@@ -28,17 +34,18 @@ pub(super) fn held<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: Dige
         state.remove::<Orphans>(&(Wait::Unheld, since, NameId(0), digest));
     }
     state.put::<Holders>(&(digest, name.id), ());
-    match before.holders {
-        0 => names::count(state, name.repository, name.name, |usage| usage.own_bytes += size),
-        holders => {
-            names::count(state, name.repository, name.name, |usage| usage.shared_bytes += size);
-            if holders == 1 {
-                names::count_by_id(state, NameId(before.holders_xor), |usage| {
-                    usage.own_bytes = usage.own_bytes.saturating_sub(size);
-                    usage.shared_bytes += size;
-                });
-            }
-        }
+    names::count_in_repository(state, name.repository, |usage| {
+        usage.bytes = usage.bytes.saturating_add(size)
+    });
+    names::count(state, name.id, |usage| match before.holders {
+        0 => usage.own_bytes = usage.own_bytes.saturating_add(size),
+        _ => usage.shared_bytes = usage.shared_bytes.saturating_add(size),
+    });
+    if before.holders == 1 {
+        names::count(state, NameId(before.holders_xor), |usage| {
+            usage.own_bytes = usage.own_bytes.saturating_sub(size);
+            usage.shared_bytes = usage.shared_bytes.saturating_add(size);
+        });
     }
 }
 
@@ -57,21 +64,20 @@ pub(super) fn released<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: 
     };
     state.remove::<Holders>(&(digest, name.id));
     let size = after.size;
-    if after.holders == 0 {
-        state.put::<Orphans>(&(Wait::Unheld, since, NameId(0), digest), ());
-        names::count(state, name.repository, name.name, |usage| {
-            usage.own_bytes = usage.own_bytes.saturating_sub(size);
-        });
-    } else {
-        names::count(state, name.repository, name.name, |usage| {
+    names::count_in_repository(state, name.repository, |usage| {
+        usage.bytes = usage.bytes.saturating_sub(size)
+    });
+    names::count(state, name.id, |usage| {
+        let share = if after.holders == 0 { &mut usage.own_bytes } else { &mut usage.shared_bytes };
+        *share = share.saturating_sub(size);
+    });
+    match after.holders {
+        0 => state.put::<Orphans>(&(Wait::Unheld, since, NameId(0), digest), ()),
+        1 => names::count(state, NameId(after.holders_xor), |usage| {
             usage.shared_bytes = usage.shared_bytes.saturating_sub(size);
-        });
-        if after.holders == 1 {
-            names::count_by_id(state, NameId(after.holders_xor), |usage| {
-                usage.shared_bytes = usage.shared_bytes.saturating_sub(size);
-                usage.own_bytes += size;
-            });
-        }
+            usage.own_bytes = usage.own_bytes.saturating_add(size);
+        }),
+        _ => {}
     }
 }
 

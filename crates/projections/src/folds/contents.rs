@@ -113,12 +113,14 @@ fn count_presence<B: Base>(
     why: Change,
 ) {
     if (old.blob, old.manifest) != (new.blob, new.manifest) {
-        let step = |count: &mut u64, was: bool, is: bool| {
-            *count = count.saturating_add(u64::from(is)).saturating_sub(u64::from(was));
-        };
-        names::count(state, name.repository, name.name, |usage| {
-            step(&mut usage.blobs, old.blob && !old.manifest, new.blob && !new.manifest);
-            step(&mut usage.manifests, old.manifest, new.manifest);
+        let (was_blob, is_blob) = (old.blob && !old.manifest, new.blob && !new.manifest);
+        names::count(state, name.id, |usage| {
+            names::step(&mut usage.blobs, was_blob, is_blob);
+            names::step(&mut usage.manifests, old.manifest, new.manifest);
+        });
+        names::count_in_repository(state, name.repository, |usage| {
+            names::step(&mut usage.blobs, was_blob, is_blob);
+            names::step(&mut usage.manifests, old.manifest, new.manifest);
         });
     }
     match (old.present(), new.present(), why) {
@@ -147,7 +149,8 @@ fn pass_on<B: Base>(
             target,
             why,
             |row| {
-                row.holders = if holds { row.holders.saturating_add(1) } else { row.holders.saturating_sub(1) };
+                row.holders =
+                    if holds { row.holders.saturating_add(1) } else { row.holders.saturating_sub(1) };
             },
             flipped,
         );
@@ -160,7 +163,13 @@ fn pass_on<B: Base>(
 }
 
 /// A blob was uploaded or mounted.
-pub(super) fn add_blob<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: Digest, size: u64, at: Timestamp) {
+pub(super) fn add_blob<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    digest: Digest,
+    size: u64,
+    at: Timestamp,
+) {
     change(state, name, digest, Change::Pushed(at), |row| {
         row.blob = true;
         row.size = size;

@@ -31,8 +31,12 @@ struct Name<'e> {
 pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
     let at = record.at;
     match &record.event {
-        Event::RepositoryCreated { repository, config } => repositories::created(state, repository, config, at),
-        Event::RepositoryConfigured { repository, config } => repositories::configured(state, repository, config),
+        Event::RepositoryCreated { repository, config } => {
+            repositories::created(state, repository, config, at)
+        }
+        Event::RepositoryConfigured { repository, config } => {
+            repositories::configured(state, repository, config)
+        }
         Event::RepositoryRemoved { repository } => repositories::removed(state, repository),
         Event::BlobAdded { repository, name, digest, size }
         | Event::BlobMounted { repository, name, digest, size, .. } => {
@@ -51,6 +55,7 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
         Event::ManifestPushed { repository, name, digest, manifest } => {
             let name = names::ensure(state, repository, name, at);
             manifests::pushed(state, name, *digest, manifest, record);
+            blobs::mended(state, *digest);
         }
         Event::ManifestDeleted { repository, name, digest } => {
             if let Some(name) = names::find(state, repository, name) {

@@ -3,7 +3,10 @@
 use supercargo_model::{RepoKey, RepoName, Timestamp};
 
 use super::Name;
-use crate::tables::{Counter, Counters, NameId, NameIds, NameRow, Names, NamesById, Usage, UsageByRepository};
+use crate::tables::{
+    Counter, Counters, NameId, NameIds, NameRow, NameUsage, Names, NamesById, RepositoryUsage, Usage,
+    UsageByRepository,
+};
 use crate::working::{Base, Working};
 
 /// The name, made if it is not there.
@@ -31,7 +34,8 @@ pub(super) fn ensure<'e, B: Base>(
             id
         }
     };
-    state.put::<Names>(&key, NameRow { id, created_at: at, usage: Usage::default() });
+    state.put::<NameUsage>(&id, NameRow { created_at: at, usage: Usage::default() });
+    state.put::<Names>(&key, id);
     state.update::<UsageByRepository, _>(repository, |row| row.get_or_insert_default().names += 1);
     Name { repository, name, id }
 }
@@ -42,45 +46,42 @@ pub(super) fn find<'e, B: Base>(
     repository: &'e RepoKey,
     name: &'e RepoName,
 ) -> Option<Name<'e>> {
-    let id = state.get::<Names>(&(repository.clone(), name.clone()))?.id;
+    let id = *state.get::<Names>(&(repository.clone(), name.clone()))?;
     Some(Name { repository, name, id })
 }
 
-/// Removes the name's row when it holds nothing any more.
+/// Removes the name when it holds nothing any more.
 pub(super) fn settle<B: Base>(state: &mut Working<B>, name: Name<'_>) {
-    let key = (name.repository.clone(), name.name.clone());
-    if state.get::<Names>(&key).is_some_and(|row| row.usage.is_empty()) {
-        state.remove::<Names>(&key);
-        state.update::<UsageByRepository, _>(name.repository, |row| {
-            if let Some(row) = row {
-                row.names = row.names.saturating_sub(1);
-            }
-        });
+    if state.get::<NameUsage>(&name.id).is_some_and(|row| row.usage.is_empty()) {
+        state.remove::<NameUsage>(&name.id);
+        state.remove::<Names>(&(name.repository.clone(), name.name.clone()));
+        count_in_repository(state, name.repository, |usage| usage.names = usage.names.saturating_sub(1));
     }
 }
 
-/// Changes what a name is counted to hold, and its repository with it.
-pub(super) fn count<B: Base>(
+/// Changes what a name is counted to hold.
+pub(super) fn count<B: Base>(state: &mut Working<B>, id: NameId, change: impl FnOnce(&mut Usage)) {
+    state.update::<NameUsage, _>(&id, |row| {
+        if let Some(row) = row {
+            change(&mut row.usage);
+        }
+    });
+}
+
+/// Changes what a repository is counted to hold.
+pub(super) fn count_in_repository<B: Base>(
     state: &mut Working<B>,
     repository: &RepoKey,
-    name: &RepoName,
-    change: impl Fn(&mut Usage),
+    change: impl FnOnce(&mut RepositoryUsage),
 ) {
-    state.update::<Names, _>(&(repository.clone(), name.clone()), |row| {
-        if let Some(row) = row {
-            change(&mut row.usage);
-        }
-    });
     state.update::<UsageByRepository, _>(repository, |row| {
         if let Some(row) = row {
-            change(&mut row.usage);
+            change(row);
         }
     });
 }
 
-/// As [`count`], for a name known by its number.
-pub(super) fn count_by_id<B: Base>(state: &mut Working<B>, id: NameId, change: impl Fn(&mut Usage)) {
-    if let Some((repository, name)) = state.get::<NamesById>(&id).cloned() {
-        count(state, &repository, &name, change);
-    }
+/// A count, up or down by what came or went.
+pub(super) fn step(count: &mut u64, was: bool, is: bool) {
+    *count = count.saturating_add(u64::from(is)).saturating_sub(u64::from(was));
 }

@@ -2,8 +2,7 @@
 
 use supercargo_model::RepoKey;
 
-use crate::codec::KeyWriter;
-use crate::tables::{Folders, Properties, Table};
+use crate::tables::{Folders, Properties, prefix};
 use crate::working::{Base, Rows, Working};
 
 pub(super) fn set<B: Base>(
@@ -36,9 +35,7 @@ pub(super) fn set<B: Base>(
 
 /// A folder is gone, and its properties with it.
 pub(super) fn dropped<B: Base>(state: &mut Working<B>, repository: &RepoKey, path: &str) {
-    let mut prefix = vec![Properties::ID];
-    prefix.text(repository.as_str());
-    prefix.text(path);
+    let prefix = prefix::properties(repository, path);
     for (key, _) in state.scan_prefix::<Properties>(&prefix, None, usize::MAX) {
         state.remove::<Properties>(&key);
     }

@@ -17,7 +17,8 @@ pub(super) fn set<B: Base>(
     record: &Record,
 ) {
     let now = TagRow { digest, at: record.at, by: record.actor.clone(), seq: record.seq };
-    let before = state.update::<Tags, _>(&(name.id, tag.clone()), |row| row.replace(now)).map(|row| row.digest);
+    let before =
+        state.update::<Tags, _>(&(name.id, tag.clone()), |row| row.replace(now)).map(|row| row.digest);
     remember(state, name, tag, Some(digest), previous, record);
     if before == Some(digest) {
         return;
@@ -28,7 +29,10 @@ pub(super) fn set<B: Base>(
     match before {
         Some(before) => unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Untagged }),
         None => {
-            names::count(state, name.repository, name.name, |usage| usage.tags += 1);
+            names::count(state, name.id, |usage| names::step(&mut usage.tags, false, true));
+            names::count_in_repository(state, name.repository, |usage| {
+                names::step(&mut usage.tags, false, true)
+            });
             tree::tag_set(state, name, tag, record.at);
         }
     }
@@ -46,7 +50,8 @@ pub(super) fn deleted<B: Base>(
     state.remove::<Tags>(&key);
     remember(state, name, tag, None, Some(previous), record);
     unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Deleted });
-    names::count(state, name.repository, name.name, |usage| usage.tags = usage.tags.saturating_sub(1));
+    names::count(state, name.id, |usage| names::step(&mut usage.tags, true, false));
+    names::count_in_repository(state, name.repository, |usage| names::step(&mut usage.tags, true, false));
     tree::tag_deleted(state, name, tag, record.at);
 }
 

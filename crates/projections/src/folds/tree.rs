@@ -23,7 +23,12 @@ fn add_child<B: Base>(state: &mut Working<B>, repository: &RepoKey, path: &str, 
         let mut was_empty = None;
         let made = state.update::<Folders, _>(&key, |row| {
             let made = row.is_none();
-            let row = row.get_or_insert(FolderRow { children: 0, properties: 0, created_at: at, empty_since: None });
+            let row = row.get_or_insert(FolderRow {
+                children: 0,
+                properties: 0,
+                created_at: at,
+                empty_since: None,
+            });
             was_empty = row.empty_since.take();
             row.children = row.children.saturating_add(1);
             made
