@@ -1,0 +1,34 @@
+//! Named places where a test may kill the process, to see what a crash there leaves behind.
+//!
+//! `SUPERCARGO_CRASH_AT=blob.written` kills at the first passage, `blob.written:3` at the third. Builds
+//! without debug assertions hold none of it.
+
+/// Dies by SIGKILL where the environment names this point; else does nothing.
+#[cfg(debug_assertions)]
+pub fn crash_point(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static PLAN: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    let plan = PLAN.get_or_init(|| {
+        let text = std::env::var("SUPERCARGO_CRASH_AT").ok()?;
+        Some(match text.rsplit_once(':').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?))) {
+            Some(plan) => plan,
+            None => (text, 1),
+        })
+    });
+    if let Some((at, nth)) = plan
+        && at == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *nth
+    {
+        // If the signal could not be sent the test that waits for this death fails, as it should.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// Nothing, in this build.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn crash_point(_name: &str) {}

@@ -1,0 +1,239 @@
+//! Upload sessions: what is known of each while the process runs, and the table of all of them.
+//!
+//! A session is its file; all that is kept here beside the file's path and length saves work (the hash so
+//! far, the bytes of a small session) and is done without after a restart. The moving of bytes is in
+//! [`crate::append`].
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use supercargo_model::Algorithm;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::disk;
+use crate::hasher::Hasher;
+use crate::layout::OwnerKey;
+
+/// How far a session has come.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    /// How many of the file's bytes count. The file is longer only while or after a request that was
+    /// dropped; the next one cuts it.
+    pub(crate) received: u64,
+    /// Their hash. `None` after a restart: then the file is hashed when the session is verified.
+    pub(crate) hash: Option<Hasher>,
+    /// All of them, if they are few and there is room to keep them.
+    pub(crate) kept: Option<KeptBytes>,
+}
+
+/// The bytes of a small session, in memory, so that it need not be read again.
+#[derive(Clone)]
+pub(crate) struct KeptBytes {
+    pub(crate) bytes: Bytes,
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
+impl KeptBytes {
+    /// Keeps copies of both, one after the other; `None` if there is no room.
+    pub(crate) fn join(room: &Arc<Semaphore>, head: &[u8], tail: &[Bytes]) -> Option<KeptBytes> {
+        let len = head.len() + tail.iter().map(Bytes::len).sum::<usize>();
+        let permit = Arc::clone(room).try_acquire_many_owned(u32::try_from(len).ok()?).ok()?;
+        // Copied, because a slice of a connection's buffer would keep all of that buffer alive.
+        let mut bytes = BytesMut::with_capacity(len);
+        bytes.extend_from_slice(head);
+        tail.iter().for_each(|frame| bytes.extend_from_slice(frame));
+        Some(KeptBytes { bytes: bytes.freeze(), _room: Arc::new(permit) })
+    }
+}
+
+/// What only the one request that works on the session may touch.
+pub(crate) struct State {
+    pub(crate) progress: Progress,
+    /// When somebody last wrote to it.
+    pub(crate) touched: SystemTime,
+    /// Bytes written since the last write-back was started.
+    pub(crate) unsynced: u64,
+    /// A write-back under way. An error of it is told here and perhaps nowhere else, so it must be asked
+    /// before the bytes are called durable.
+    pub(crate) syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl State {
+    /// The outcome of the write-back under way, if there is one. Safe to drop while waiting.
+    pub(crate) async fn synced(&mut self) -> io::Result<()> {
+        let Some(syncing) = &mut self.syncing else { return Ok(()) };
+        let outcome = syncing.await;
+        self.syncing = None;
+        outcome.unwrap_or_else(|e| Err(io::Error::other(e)))
+    }
+}
+
+/// One upload session.
+pub(crate) struct Session {
+    owner: OwnerKey,
+    id: Uuid,
+    path: PathBuf,
+    /// As `State::progress.received`, for those who do not hold the state.
+    received: AtomicU64,
+    /// Set when the session ends, for the request that is writing to it at that moment.
+    removed: AtomicBool,
+    state: Arc<tokio::sync::Mutex<State>>,
+}
+
+impl Session {
+    pub(crate) fn started(owner: OwnerKey, id: Uuid, algorithm: Algorithm, path: PathBuf) -> Session {
+        let progress = Progress { received: 0, hash: Some(Hasher::new(algorithm)), kept: None };
+        Session::new(owner, id, path, progress, SystemTime::now())
+    }
+
+    pub(crate) fn found(
+        owner: OwnerKey,
+        id: Uuid,
+        path: PathBuf,
+        algorithm: Algorithm,
+        received: u64,
+        touched: SystemTime,
+    ) -> Session {
+        let hash = (received == 0).then(|| Hasher::new(algorithm));
+        Session::new(owner, id, path, Progress { received, hash, kept: None }, touched)
+    }
+
+    fn new(owner: OwnerKey, id: Uuid, path: PathBuf, progress: Progress, touched: SystemTime) -> Session {
+        Session {
+            owner,
+            id,
+            path,
+            received: AtomicU64::new(progress.received),
+            removed: AtomicBool::new(false),
+            state: Arc::new(tokio::sync::Mutex::new(State { progress, touched, unsynced: 0, syncing: None })),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes the session holds.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    /// The session for one request alone.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] if another request has it, [`StoreError::SessionUnknown`] if it has ended.
+    pub(crate) fn take(&self) -> Result<OwnedMutexGuard<State>, StoreError> {
+        let state = Arc::clone(&self.state)
+            .try_lock_owned()
+            .map_err(|_| StoreError::OutOfOrder { received: self.received() })?;
+        self.alive().map(|()| state)
+    }
+
+    /// # Errors
+    /// [`StoreError::SessionUnknown`] if the session has ended.
+    pub(crate) fn alive(&self) -> Result<(), StoreError> {
+        if self.removed.load(Ordering::Acquire) { Err(StoreError::SessionUnknown) } else { Ok(()) }
+    }
+
+    /// From here on these bytes count.
+    pub(crate) fn commit(&self, state: &mut State, progress: Progress) {
+        self.received.store(progress.received, Ordering::Release);
+        state.progress = progress;
+        state.touched = SystemTime::now();
+    }
+
+    /// Opens the file, cut to what counts; blocks. The caller holds the state.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionUnknown`] if somebody removed the file.
+    pub(crate) fn open(&self, progress: &Progress) -> Result<SessionFile, StoreError> {
+        use std::os::unix::fs::MetadataExt;
+
+        let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StoreError::SessionUnknown),
+            opened => opened.map_err(StoreError::doing("opening an upload session's file"))?,
+        };
+        let metadata = file.metadata().map_err(StoreError::doing("reading an upload session's length"))?;
+        if metadata.len() > progress.received {
+            file.set_len(progress.received).map_err(StoreError::doing("cutting an upload session's file"))?;
+        } else if metadata.len() < progress.received {
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it lost bytes that were received");
+            return Err(StoreError::Io { doing: "opening an upload session's file", source });
+        }
+        // A second name is a blob's: these bytes were published and must never change again.
+        Ok(SessionFile { file, sealed: metadata.nlink() > 1 })
+    }
+}
+
+/// An upload session's file, open for reading and writing.
+pub(crate) struct SessionFile {
+    pub(crate) file: File,
+    /// Whether its bytes are also a blob's.
+    pub(crate) sealed: bool,
+}
+
+/// All upload sessions of the store.
+pub(crate) struct Sessions {
+    max: usize,
+    table: Mutex<HashMap<(OwnerKey, Uuid), Arc<Session>>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(max: usize) -> Sessions {
+        Sessions { max, table: Mutex::default() }
+    }
+
+    /// Adds a session.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManySessions`].
+    pub(crate) fn add(&self, session: Session) -> Result<Arc<Session>, StoreError> {
+        let mut table = self.table.lock();
+        if table.len() >= self.max {
+            return Err(StoreError::TooManySessions { max: self.max });
+        }
+        let session = Arc::new(session);
+        table.insert((session.owner, session.id), Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Adds a session that an earlier process started, even beyond the limit.
+    pub(crate) fn restore(&self, session: Session) {
+        self.table.lock().insert((session.owner, session.id), Arc::new(session));
+    }
+
+    /// # Errors
+    /// [`StoreError::SessionUnknown`].
+    pub(crate) fn get(&self, owner: &str, id: Uuid) -> Result<Arc<Session>, StoreError> {
+        let key = (OwnerKey::of(owner), id);
+        self.table.lock().get(&key).cloned().ok_or(StoreError::SessionUnknown)
+    }
+
+    /// Ends a session and removes its file, if it has not ended yet; blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionUnknown`] if it has ended.
+    pub(crate) fn remove(&self, session: &Session) -> Result<(), StoreError> {
+        if session.removed.swap(true, Ordering::AcqRel) {
+            return Err(StoreError::SessionUnknown);
+        }
+        self.table.lock().remove(&(session.owner, session.id));
+        disk::remove_file(&session.path).map_err(StoreError::doing("removing an upload session's file"))?;
+        Ok(())
+    }
+
+    /// Every session, as of now.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.table.lock().values().cloned().collect()
+    }
+}

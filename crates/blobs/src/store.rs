@@ -1,0 +1,540 @@
+//! The store as its callers see it: sessions to blobs, blobs to readers, and the removal of both.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use supercargo_model::{Algorithm, Digest};
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::append;
+use crate::crash::crash_point;
+use crate::disk;
+use crate::hasher::Hasher;
+use crate::layout::{Layout, OwnerKey};
+use crate::lock::{DigestGuard, DigestLocks};
+use crate::read::BlobFile;
+use crate::session::{Session, Sessions, State};
+
+/// Most bytes of small sessions that are kept in memory, all together. Those without room are read again.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The store's limits.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Bytes of the disk that uploads leave free (64 MiB).
+    pub reserve_bytes: u64,
+    /// Up to this many bytes a verified upload is handed back in memory instead of as a file (64 KiB).
+    pub inline_bytes_max: u64,
+    /// How long a client may send nothing in the midst of a body (60 s).
+    pub body_idle_timeout: Duration,
+    /// Upload sessions at a time (10 000). Each costs a file and about half a kilobyte of memory.
+    pub sessions_max: usize,
+    /// Bytes of body held in memory at a time, of all uploads together (32 MiB).
+    pub body_bytes_max: u32,
+    /// Bytes that are hashed and written in one go (512 KiB). An upload holds up to two of these.
+    pub piece_bytes: u32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            reserve_bytes: 64 * 1024 * 1024,
+            inline_bytes_max: 64 * 1024,
+            body_idle_timeout: Duration::from_secs(60),
+            sessions_max: 10_000,
+            body_bytes_max: 32 * 1024 * 1024,
+            piece_bytes: 512 * 1024,
+        }
+    }
+}
+
+/// What a session's bytes turned out to be: its digest's, in one of two forms.
+#[derive(Debug)]
+pub enum Verified {
+    /// No more than [`StoreOptions::inline_bytes_max`]. Not durable: the caller keeps them elsewhere.
+    Small(Bytes),
+    /// A durable file, to be published.
+    Large(LargeBlob),
+}
+
+/// A verified upload session, on disk and ready to be published. Nobody else can use the session until this
+/// is published or dropped.
+#[must_use = "not yet a blob: publish it"]
+pub struct LargeBlob {
+    session: Arc<Session>,
+    digest: Digest,
+    size: u64,
+    _state: OwnedMutexGuard<State>,
+}
+
+impl LargeBlob {
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What it was verified to be.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl fmt::Debug for LargeBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LargeBlob")
+            .field("digest", &self.digest)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What publishing does with a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Leaves it, unless its size shows that it can't be right.
+    Keep,
+    /// Puts the new one in its place, in one step: it was found rotten.
+    Replace,
+}
+
+/// A blob is in its place, durably, and nobody can remove it until this is dropped. Held until the record
+/// that mentions the blob is committed.
+#[derive(Debug)]
+#[must_use = "the blob may be removed as soon as this is dropped"]
+pub struct Published {
+    deduplicated: bool,
+    _lock: DigestGuard,
+}
+
+impl Published {
+    /// Whether the store had the blob already.
+    pub fn deduplicated(&self) -> bool {
+        self.deduplicated
+    }
+}
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SweptSessions {
+    /// Expired upload sessions.
+    pub count: u64,
+    /// Their bytes, and those of temporary files that a crash left.
+    pub bytes: u64,
+}
+
+/// Content-addressed bytes in a data folder. Copies share one store.
+#[derive(Clone)]
+pub struct BlobStore {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for BlobStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobStore").field("layout", &self.inner.layout).finish_non_exhaustive()
+    }
+}
+
+/// What the copies of a store share.
+pub(crate) struct Inner {
+    pub(crate) options: StoreOptions,
+    pub(crate) sessions: Sessions,
+    /// Bytes of bodies in memory.
+    pub(crate) body_budget: Arc<Semaphore>,
+    /// Bytes of small sessions in memory.
+    pub(crate) kept_budget: Arc<Semaphore>,
+    layout: Layout,
+    locks: Arc<DigestLocks>,
+}
+
+impl BlobStore {
+    /// Opens the store in a data folder, or makes it, and finds the upload sessions that are there. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::DiskFull`].
+    pub fn open(data: &Path, options: StoreOptions) -> Result<BlobStore, StoreError> {
+        let layout = Layout::open(data).map_err(StoreError::doing("making the blob folders"))?;
+        let sessions = Sessions::new(options.sessions_max);
+        for found in layout.sessions() {
+            let found = found.map_err(StoreError::doing("looking for upload sessions"))?;
+            let touched = found.metadata.modified().map_err(StoreError::doing("reading a session's age"))?;
+            let path = layout.session(found.owner, found.id, found.algorithm);
+            let received = found.metadata.len();
+            sessions.restore(Session::found(found.owner, found.id, path, found.algorithm, received, touched));
+        }
+        let body_budget = Arc::new(Semaphore::new(options.body_bytes_max as usize));
+        let kept_budget = Arc::new(Semaphore::new(KEPT_BYTES_MAX));
+        let locks = Arc::default();
+        Ok(BlobStore {
+            inner: Arc::new(Inner { options, sessions, body_budget, kept_budget, layout, locks }),
+        })
+    }
+
+    /// Starts an upload session whose bytes will be hashed by `algorithm`; verifying by another one works
+    /// and costs a second reading. `owner` is any text; the session is found under the same text alone.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManySessions`], [`StoreError::DiskFull`], [`StoreError::Io`].
+    pub async fn start(&self, owner: &str, algorithm: Algorithm) -> Result<Uuid, StoreError> {
+        let (inner, owner, id) = (Arc::clone(&self.inner), OwnerKey::of(owner), Uuid::now_v7());
+        blocking(move || {
+            inner.check_space(0)?;
+            let path = inner.layout.session(owner, id, algorithm);
+            let session = inner.sessions.add(Session::started(owner, id, algorithm, path))?;
+            if let Err(e) = inner.create(owner, session.path()) {
+                drop(inner.sessions.remove(&session));
+                return Err(StoreError::doing("making an upload session's file")(e));
+            }
+            Ok(id)
+        })
+        .await
+    }
+
+    /// How many bytes the session holds.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionUnknown`].
+    pub fn received(&self, owner: &str, id: Uuid) -> Result<u64, StoreError> {
+        Ok(self.inner.sessions.get(owner, id)?.received())
+    }
+
+    /// Appends a body to the session, and says how many bytes the session then holds. They outlive the
+    /// process, though not yet the machine.
+    ///
+    /// `range` is where the body starts and how many bytes it has, if the client said so. Such a body
+    /// counts as a whole or not at all. Without it, what came of a body counts even if it breaks off.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] if the start is not the session's end, if the length is another, if
+    /// another request is writing to the session (it does not wait), or if the session's bytes have become a
+    /// blob. [`StoreError::BodyIncomplete`], [`StoreError::BodyTimeout`], [`StoreError::DiskFull`],
+    /// [`StoreError::SessionUnknown`] (also when the session is cancelled meanwhile), [`StoreError::Io`].
+    pub async fn append<S>(
+        &self,
+        owner: &str,
+        id: Uuid,
+        range: Option<(u64, u64)>,
+        body: S,
+    ) -> Result<u64, StoreError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
+    {
+        append::append(&self.inner, self.inner.sessions.get(owner, id)?, range, body).await
+    }
+
+    /// Checks that the session's bytes are those of the digest. The session stays, for a retry of what the
+    /// caller does next, until [`BlobStore::discard`].
+    ///
+    /// # Errors
+    /// [`StoreError::DigestMismatch`]: the session is gone. [`StoreError::OutOfOrder`] if another request
+    /// has the session, [`StoreError::SessionUnknown`]. [`StoreError::DiskFull`] and [`StoreError::Io`] where
+    /// the bytes could not be made durable: the session is gone, since they can't be relied on any more.
+    pub async fn verify(&self, owner: &str, id: Uuid, digest: Digest) -> Result<Verified, StoreError> {
+        let session = self.inner.sessions.get(owner, id)?;
+        let mut state = session.take()?;
+        if let Some(kept) = state.progress.kept.as_ref().map(|kept| kept.bytes.clone()) {
+            let actual = match &state.progress.hash {
+                Some(hash) if hash.algorithm() == digest.algorithm() => hash.clone().finish(),
+                _ => Hasher::of_bytes(digest.algorithm(), &kept),
+            };
+            if actual == digest {
+                return Ok(Verified::Small(kept));
+            }
+        }
+        let written_back = state.synced().await;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let verified = written_back
+                .map_err(StoreError::doing("writing back an upload session"))
+                .and_then(|()| inner.verify_file(&session, state, digest));
+            if verified.is_err() {
+                // Ended already is as good; that the bytes could not be removed must not hide the reason.
+                drop(inner.sessions.remove(&session));
+            }
+            verified
+        })
+        .await
+    }
+
+    /// Makes a verified session's bytes the blob of their digest, durably. Waits for whoever publishes or
+    /// removes that digest.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionUnknown`] if the session was cancelled meanwhile, [`StoreError::DiskFull`],
+    /// [`StoreError::Io`].
+    pub async fn publish(&self, blob: LargeBlob, existing: Existing) -> Result<Published, StoreError> {
+        let lock = self.inner.locks.lock(blob.digest).await;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            blob.session.alive()?;
+            let deduplicated = match inner.place(blob.session.path(), &blob.digest, blob.size, existing) {
+                // A cancellation can come between the question above and the link.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => blob.session.alive().and(Err(e_place(e))),
+                placed => placed.map_err(e_place),
+            }?;
+            crash_point("blob.renamed");
+            Ok(Published { deduplicated, _lock: lock })
+        })
+        .await
+    }
+
+    /// Makes `bytes` the blob of their digest, durably. For bytes that came without an upload session; that
+    /// they hash to `digest` is the caller's word.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`], [`StoreError::Io`].
+    pub async fn put_bytes(
+        &self,
+        digest: Digest,
+        bytes: Bytes,
+        existing: Existing,
+    ) -> Result<Published, StoreError> {
+        let lock = self.inner.locks.lock(digest).await;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            debug_assert_eq!(Hasher::of_bytes(digest.algorithm(), &bytes), digest);
+            inner.check_space(bytes.len() as u64)?;
+            let temp = inner.layout.temp();
+            let placed = write_durably(&temp, &bytes)
+                .and_then(|()| inner.place(&temp, &digest, bytes.len() as u64, existing));
+            // If it can't be removed now the sweep does it.
+            drop(disk::remove_file(&temp));
+            let deduplicated = placed.map_err(e_place)?;
+            Ok(Published { deduplicated, _lock: lock })
+        })
+        .await
+    }
+
+    /// Ends the session; its bytes are gone. A request that is writing to it learns of it.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionUnknown`], [`StoreError::Io`].
+    pub async fn discard(&self, owner: &str, id: Uuid) -> Result<(), StoreError> {
+        let session = self.inner.sessions.get(owner, id)?;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.sessions.remove(&session)).await
+    }
+
+    /// Opens a blob. A few microseconds, without waiting.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Io`].
+    pub fn read(&self, digest: &Digest) -> Result<BlobFile, StoreError> {
+        match File::open(self.inner.layout.blob(digest)).and_then(BlobFile::new) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound),
+            opened => opened.map_err(StoreError::doing("opening a blob")),
+        }
+    }
+
+    /// Removes a blob's file, if `still_unwanted` says so once nobody is publishing that digest; it is asked
+    /// on a blocking thread. Says whether a file was removed. After a crash of the machine it may be back:
+    /// the sweep of [`BlobStore::files`] finds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn remove(
+        &self,
+        digest: &Digest,
+        still_unwanted: impl FnOnce() -> bool + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        let digest = *digest;
+        let lock = self.inner.locks.lock(digest).await;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let _lock = lock;
+            if !still_unwanted() {
+                return Ok(false);
+            }
+            disk::remove_file(&inner.layout.blob(&digest)).map_err(StoreError::doing("removing a blob"))
+        })
+        .await
+    }
+
+    /// Puts the blob into another store too, durably: as a link of the same file where both are on one file
+    /// system, else as a copy. Says whether this store has it. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`], [`StoreError::Io`].
+    pub fn copy_to(&self, other: &BlobStore, digest: &Digest) -> Result<bool, StoreError> {
+        let source = self.inner.layout.blob(digest);
+        let size = match fs::metadata(&source) {
+            Ok(metadata) => metadata.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(StoreError::doing("looking for a blob")(e)),
+        };
+        match other.inner.place(&source, digest, size, Existing::Keep) {
+            Ok(_) => return Ok(true),
+            // Another file system, or one without links.
+            Err(e) if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::Unsupported) => {}
+            Err(e) => return Err(e_place(e)),
+        }
+        other.inner.check_space(size)?;
+        let temp = other.inner.layout.temp();
+        let copied = fs::copy(&source, &temp)
+            .and_then(|_| File::open(&temp)?.sync_all())
+            .and_then(|()| other.inner.place(&temp, digest, size, Existing::Keep));
+        drop(disk::remove_file(&temp));
+        copied.map(|_| true).map_err(e_place)
+    }
+
+    /// Every blob on disk with its size in bytes, in no order that is promised; walks one folder at a time as
+    /// it is asked, and blocks. What comes or goes meanwhile may be in it or not.
+    pub fn files(&self) -> impl Iterator<Item = io::Result<(Digest, u64)>> + Send + use<> {
+        self.inner.layout.blobs()
+    }
+
+    /// Ends the upload sessions that nobody has written to since `idle_before`, except those in use, and
+    /// removes temporary files of that age. Blocks.
+    ///
+    /// # Errors
+    /// What the system says; what was not done is done by the next sweep or the next start.
+    pub fn sweep_sessions(&self, idle_before: SystemTime) -> io::Result<SweptSessions> {
+        let mut swept = SweptSessions::default();
+        for session in self.inner.sessions.all() {
+            let Ok(state) = session.take() else { continue };
+            if state.touched < idle_before {
+                match self.inner.sessions.remove(&session) {
+                    Ok(()) => {
+                        swept.count += 1;
+                        swept.bytes += state.progress.received;
+                    }
+                    Err(StoreError::SessionUnknown) => {}
+                    Err(e) => return Err(io::Error::other(e)),
+                }
+            }
+        }
+        for temp in self.inner.layout.temps() {
+            let (path, metadata) = temp?;
+            if metadata.modified()? < idle_before && disk::remove_file(&path)? {
+                swept.bytes += metadata.len();
+            }
+        }
+        for owner in self.inner.layout.owners() {
+            // Only an empty one goes; a session that starts in it at this moment makes it anew.
+            drop(fs::remove_dir(owner?.1));
+        }
+        Ok(swept)
+    }
+
+    /// Bytes that may still be written to the disk, reserve included.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        disk::free_bytes(self.inner.layout.root())
+    }
+}
+
+impl Inner {
+    /// # Errors
+    /// [`StoreError::DiskFull`] if that many bytes more would take of the reserve.
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
+        let free =
+            disk::free_bytes(self.layout.root()).map_err(StoreError::doing("asking for free space"))?;
+        if free.saturating_sub(bytes) < self.options.reserve_bytes {
+            Err(StoreError::DiskFull)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes a session's empty file, and the owner's folder if need be.
+    fn create(&self, owner: OwnerKey, path: &Path) -> io::Result<()> {
+        loop {
+            match OpenOptions::new().write(true).create_new(true).open(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    match fs::create_dir(self.layout.owner(owner)) {
+                        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                        // Again: the folder is there now, unless a sweep takes it at this moment.
+                        _ => {}
+                    }
+                }
+                opened => return opened.map(drop),
+            }
+        }
+    }
+
+    /// Hashes what is not hashed yet, and makes a large session durable.
+    fn verify_file(
+        &self,
+        session: &Arc<Session>,
+        state: OwnedMutexGuard<State>,
+        digest: Digest,
+    ) -> Result<Verified, StoreError> {
+        let file = session.open(&state.progress)?.file;
+        let size = state.progress.received;
+        if size <= self.options.inline_bytes_max {
+            let bytes = BlobFile::new(file).and_then(|file| file.bytes());
+            let bytes = bytes.map_err(StoreError::doing("reading an upload session"))?;
+            let actual = Hasher::of_bytes(digest.algorithm(), &bytes);
+            return if actual == digest {
+                Ok(Verified::Small(bytes))
+            } else {
+                Err(StoreError::DigestMismatch { actual })
+            };
+        }
+        let actual = match &state.progress.hash {
+            Some(hash) if hash.algorithm() == digest.algorithm() => hash.clone().finish(),
+            _ => Hasher::of_file(digest.algorithm(), &file, size)
+                .map_err(StoreError::doing("reading an upload session"))?,
+        };
+        if actual != digest {
+            return Err(StoreError::DigestMismatch { actual });
+        }
+        file.sync_data().map_err(StoreError::doing("making an upload session durable"))?;
+        crash_point("blob.written");
+        Ok(Verified::Large(LargeBlob { session: Arc::clone(session), digest, size, _state: state }))
+    }
+
+    /// Gives a durable file the blob's name too, and makes the name durable. The caller holds the digest's
+    /// lock. Says whether the blob was there already.
+    fn place(&self, source: &Path, digest: &Digest, size: u64, existing: Existing) -> io::Result<bool> {
+        let target = self.layout.blob(digest);
+        let deduplicated = match fs::hard_link(source, &target) {
+            Ok(()) => false,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let right = existing == Existing::Keep && fs::metadata(&target)?.len() == size;
+                if !right {
+                    let temp = self.layout.temp();
+                    fs::hard_link(source, &temp)?;
+                    let renamed = fs::rename(&temp, &target);
+                    // A rename onto another name of the same file does nothing, and leaves this one.
+                    disk::remove_file(&temp)?;
+                    renamed?;
+                }
+                right
+            }
+            Err(e) => return Err(e),
+        };
+        // Also for one that was there: a crash may have come between its link and this.
+        disk::sync_folder(&self.layout.blob_folder(digest))?;
+        Ok(deduplicated)
+    }
+}
+
+/// The error of [`Inner::place`].
+fn e_place(source: io::Error) -> StoreError {
+    StoreError::doing("putting a blob in its place")(source)
+}
+
+/// A new file with these bytes, durable but for its name.
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|e| Err(StoreError::Io { doing: "a storage task", source: io::Error::other(e) }))
+}
