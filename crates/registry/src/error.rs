@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use supercargo_blobs::StoreError;
 use supercargo_model::{Digest, ManifestError, RepoKey, RepoName};
 
 /// Why a use case did not succeed. Texts are fit to be shown to a person, except [`Error::Internal`]'s.
@@ -83,4 +84,29 @@ pub enum Error {
     /// Something broke that no client caused. The text is for the log, never for a client.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl Error {
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
+        Error::Internal(error.to_string())
+    }
+
+    /// The writer answered a command with the outcome of another kind.
+    pub(crate) fn unexpected(outcome: &crate::command::Outcome) -> Error {
+        Error::Internal(format!("unexpected outcome {outcome:?}"))
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        match error {
+            StoreError::SessionUnknown => Error::UploadUnknown,
+            StoreError::OutOfOrder { received } => Error::UploadOutOfOrder { received },
+            StoreError::BodyIncomplete { .. } => Error::BodyIncomplete,
+            StoreError::BodyTimeout { .. } => Error::BodyTimeout,
+            StoreError::DiskFull => Error::DiskFull,
+            StoreError::TooManySessions { .. } => Error::Busy { retry_after: Duration::from_secs(60) },
+            other => Error::internal(other),
+        }
+    }
 }

@@ -1,0 +1,182 @@
+//! What somebody may want of the registry, and what comes of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
+use supercargo_eventlog::{Event, RepositoryConfig};
+use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
+
+/// A wish, decided by [`crate::decide::decide`] inside the writer.
+#[derive(Debug, Clone)]
+pub(crate) enum Command {
+    CreateRepository {
+        repository: RepoKey,
+        config: RepositoryConfig,
+    },
+    ConfigureRepository {
+        repository: RepoKey,
+        config: RepositoryConfig,
+    },
+    /// `force`: with all that it holds.
+    RemoveRepository {
+        repository: RepoKey,
+        force: bool,
+    },
+    AddBlob {
+        repository: RepoKey,
+        name: RepoName,
+        digest: Digest,
+        size: u64,
+    },
+    /// `from: None` takes it from any name of the repository that has it.
+    MountBlob {
+        repository: RepoKey,
+        name: RepoName,
+        digest: Digest,
+        from: Option<RepoName>,
+    },
+    DeleteBlob {
+        repository: RepoKey,
+        name: RepoName,
+        digest: Digest,
+    },
+    PushManifest {
+        repository: RepoKey,
+        name: RepoName,
+        digest: Digest,
+        manifest: Box<Manifest>,
+        tags: Vec<Tag>,
+    },
+    DeleteManifest {
+        repository: RepoKey,
+        name: RepoName,
+        reference: Reference,
+    },
+    DeleteName {
+        repository: RepoKey,
+        name: RepoName,
+    },
+    SetProperties {
+        repository: RepoKey,
+        path: String,
+        set: Vec<(String, Vec<String>)>,
+        removed: Vec<String>,
+    },
+    Collect {
+        policy: GcPolicy,
+        cursor: CollectCursor,
+    },
+    Prune {
+        empty_after: Duration,
+    },
+    RecordRot {
+        digest: Digest,
+        rot: Rot,
+    },
+}
+
+/// How long what nothing refers to is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GcPolicy {
+    /// How long a push in flight may rely on what it was told is there (`gc.lease`).
+    pub lease: Duration,
+    /// How long a manifest without tags is kept that nobody deleted (`gc.untagged_after`).
+    pub untagged_after: Duration,
+    /// How long what was deleted can be had back (`gc.keep_deleted`).
+    pub keep_deleted: Duration,
+}
+
+impl Default for GcPolicy {
+    fn default() -> GcPolicy {
+        GcPolicy {
+            lease: Duration::from_secs(60 * 60),
+            untagged_after: Duration::from_secs(7 * 24 * 60 * 60),
+            keep_deleted: Duration::ZERO,
+        }
+    }
+}
+
+/// How far a collection has looked: past what it had to leave (leased), so that a step never looks at it
+/// twice. The encoded key of the last orphan of each wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CollectCursor {
+    pub(crate) after: [Option<Vec<u8>>; 4],
+}
+
+/// What a collection removed, or would remove.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Contents that are no longer in their names.
+    pub contents: Vec<CollectedContents>,
+    /// Blobs whose bytes are removed.
+    pub blobs: Vec<CollectedBlob>,
+}
+
+impl Collected {
+    /// Whether there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.contents.is_empty() && self.blobs.is_empty()
+    }
+
+    /// Bytes that are freed.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.size).sum()
+    }
+
+    /// Adds what a further step did.
+    pub(crate) fn merge(&mut self, more: Collected) {
+        for contents in more.contents {
+            let of_name = |known: &&mut CollectedContents| {
+                known.repository == contents.repository && known.name == contents.name
+            };
+            match self.contents.iter_mut().find(of_name) {
+                Some(known) => known.digests.extend(contents.digests),
+                None => self.contents.push(contents),
+            }
+        }
+        self.blobs.extend(more.blobs);
+    }
+}
+
+/// Events to append, and what to tell whoever wanted them.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) events: Vec<Event>,
+    pub(crate) outcome: Outcome,
+}
+
+impl Decision {
+    pub(crate) fn done(events: Vec<Event>) -> Decision {
+        Decision { events, outcome: Outcome::Done }
+    }
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is so now.
+    Done,
+    /// Whether a blob was mounted.
+    Mounted(Option<u64>),
+    /// What a step of a collection removed, where the next begins, and whether there may be more.
+    Collected { collected: Collected, cursor: CollectCursor, more: bool },
+    /// Which folders a step of pruning removed, and whether there may be more.
+    Pruned { folders: Vec<(RepoKey, String)>, more: bool },
+}
+
+impl Command {
+    /// Whether carrying it out makes room on the disk, or at least does not take more than its record.
+    pub(crate) fn frees_room(&self) -> bool {
+        matches!(
+            self,
+            Command::DeleteBlob { .. }
+                | Command::DeleteManifest { .. }
+                | Command::DeleteName { .. }
+                | Command::RemoveRepository { .. }
+                | Command::Collect { .. }
+                | Command::Prune { .. }
+                | Command::RecordRot { .. }
+        )
+    }
+}

@@ -1,0 +1,60 @@
+//! Deciding: a command and the present view in, events or a refusal out. Pure: no I/O, no clock.
+
+mod blobs;
+mod collect;
+mod manifests;
+mod repositories;
+
+use supercargo_model::{RepoKey, RepoName, Timestamp};
+use supercargo_projections::Rows;
+use supercargo_projections::tables::{NameId, Names, Repositories};
+
+use crate::command::{Command, Decision};
+use crate::leases::StillLeases;
+use crate::{Error, Result};
+
+/// Decides one command. `leases` are looked at by collections alone.
+pub(crate) fn decide(
+    view: &mut impl Rows,
+    command: &Command,
+    now: Timestamp,
+    leases: Option<&StillLeases<'_>>,
+) -> Result<Decision> {
+    match command {
+        Command::CreateRepository { repository, config } => repositories::create(view, repository, config),
+        Command::ConfigureRepository { repository, config } => {
+            repositories::configure(view, repository, config)
+        }
+        Command::RemoveRepository { repository, force } => repositories::remove(view, repository, *force),
+        Command::AddBlob { repository, name, digest, size } => {
+            blobs::add(view, repository, name, *digest, *size)
+        }
+        Command::MountBlob { repository, name, digest, from } => {
+            blobs::mount(view, repository, name, *digest, from.as_ref())
+        }
+        Command::DeleteBlob { repository, name, digest } => blobs::delete(view, repository, name, *digest),
+        Command::PushManifest { repository, name, digest, manifest, tags } => {
+            manifests::push(view, repository, name, *digest, manifest, tags)
+        }
+        Command::DeleteManifest { repository, name, reference } => {
+            manifests::delete(view, repository, name, reference)
+        }
+        Command::DeleteName { repository, name } => repositories::delete_name(view, repository, name),
+        Command::SetProperties { repository, path, set, removed } => {
+            repositories::set_properties(view, repository, path, set, removed)
+        }
+        Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
+        Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
+        Command::RecordRot { digest, rot } => blobs::record_rot(view, *digest, *rot),
+    }
+}
+
+/// The settings of a repository that must be there.
+fn repository(view: &mut impl Rows, key: &RepoKey) -> Result<supercargo_projections::tables::RepositoryRow> {
+    view.row::<Repositories>(key).ok_or_else(|| Error::RepositoryUnknown(key.clone()))
+}
+
+/// The number of a name, where it holds something.
+fn name_id(view: &mut impl Rows, repository: &RepoKey, name: &RepoName) -> Option<NameId> {
+    view.row::<Names>(&(repository.clone(), name.clone()))
+}

@@ -1,0 +1,127 @@
+//! Manifests and tags: pushed, moved, deleted.
+
+use supercargo_eventlog::Event;
+use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
+use supercargo_projections::Rows;
+use supercargo_projections::tables::{
+    Blobs, ContentState, Contents, NameId, References, Source, Tags, Wait, prefix,
+};
+
+use super::{name_id, repository};
+use crate::command::Decision;
+use crate::{Error, Result};
+
+pub(super) fn push(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    name: &RepoName,
+    digest: Digest,
+    manifest: &Manifest,
+    tags: &[Tag],
+) -> Result<Decision> {
+    let sparse = repository(view, key)?.config.sparse_index;
+    let id = name_id(view, key, name);
+    let missing = missing(view, id, manifest, sparse);
+    if !missing.is_empty() {
+        return Err(Error::ManifestBlobUnknown(missing));
+    }
+    let mut events = Vec::with_capacity(1 + tags.len());
+    let known = id.and_then(|id| view.row::<Contents>(&(id, digest))).filter(|content| content.manifest);
+    // One that is there already is recorded again only where that changes something: its wait begins anew.
+    let renewed = tags.is_empty()
+        && known.is_some_and(|content| {
+            matches!(content.state, ContentState::Waiting { wait: Wait::Deleted, .. })
+        });
+    let rotten = view.row::<Blobs>(&digest).is_some_and(|blob| blob.rotten);
+    if known.is_none() || renewed || rotten {
+        events.push(Event::ManifestPushed {
+            repository: key.clone(),
+            name: name.clone(),
+            digest,
+            manifest: manifest.clone(),
+        });
+    }
+    for tag in tags {
+        let previous = id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
+        let twice = events.iter().any(|event| event.tag() == Some(tag));
+        if previous != Some(digest) && !twice {
+            events.push(Event::TagSet {
+                repository: key.clone(),
+                name: name.clone(),
+                tag: tag.clone(),
+                digest,
+                previous,
+            });
+        }
+    }
+    Ok(Decision::done(events))
+}
+
+/// What a manifest refers to and the name does not hold. A subject may be missing, and so may a foreign
+/// layer; an index may lack manifests where its repository says so.
+fn missing(view: &mut impl Rows, id: Option<NameId>, manifest: &Manifest, sparse: bool) -> Vec<Digest> {
+    let mut has = |digest: Digest, as_manifest: bool| {
+        let content = id.and_then(|id| view.row::<Contents>(&(id, digest)));
+        let there = content.is_some_and(|content| content.blob || (as_manifest && content.manifest));
+        there && view.row::<Blobs>(&digest).is_some_and(|blob| !blob.rotten)
+    };
+    let mut missing = Vec::new();
+    for blob in manifest.config.iter().chain(&manifest.layers) {
+        if !blob.foreign && !missing.contains(&blob.digest) && !has(blob.digest, false) {
+            missing.push(blob.digest);
+        }
+    }
+    for child in &manifest.children {
+        if !sparse && !missing.contains(&child.digest) && !has(child.digest, true) {
+            missing.push(child.digest);
+        }
+    }
+    missing
+}
+
+pub(super) fn delete(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    name: &RepoName,
+    reference: &Reference,
+) -> Result<Decision> {
+    repository(view, key)?;
+    let unknown = || Error::ManifestUnknown(reference.to_string());
+    let id = name_id(view, key, name).ok_or_else(unknown)?;
+    let events = match reference {
+        Reference::Tag(tag) => {
+            let row = view.row::<Tags>(&(id, tag.clone())).ok_or_else(unknown)?;
+            vec![tag_deleted(key, name, tag.clone(), row.digest)]
+        }
+        Reference::Digest(digest) => {
+            let known = view.row::<Contents>(&(id, *digest)).is_some_and(|content| content.manifest);
+            if !known {
+                return Err(unknown());
+            }
+            delete_by_digest(view, key, name, id, *digest)
+        }
+    };
+    Ok(Decision::done(events))
+}
+
+/// The manifest and every tag on it.
+pub(super) fn delete_by_digest(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    name: &RepoName,
+    id: NameId,
+    digest: Digest,
+) -> Vec<Event> {
+    let tags = view.scan_prefix::<References>(&prefix::references_by_tags(id, &digest), None, usize::MAX);
+    let tags = tags.into_iter().filter_map(|((_, _, source), _)| match source {
+        Source::Tag(tag) => Some(tag_deleted(key, name, tag, digest)),
+        Source::Manifest(_) => None,
+    });
+    let mut events: Vec<Event> = tags.collect();
+    events.push(Event::ManifestDeleted { repository: key.clone(), name: name.clone(), digest });
+    events
+}
+
+fn tag_deleted(key: &RepoKey, name: &RepoName, tag: Tag, previous: Digest) -> Event {
+    Event::TagDeleted { repository: key.clone(), name: name.clone(), tag, previous }
+}

@@ -1,0 +1,88 @@
+//! Repositories and whole names: created, configured, removed; properties of the tree.
+
+use supercargo_eventlog::{Event, RepositoryConfig};
+use supercargo_model::{RepoKey, RepoName};
+use supercargo_projections::Rows;
+use supercargo_projections::tables::{Contents, Names, Repositories, UsageByRepository, prefix};
+
+use super::{manifests, name_id, repository};
+use crate::command::Decision;
+use crate::{Error, Result};
+
+pub(super) fn create(view: &mut impl Rows, key: &RepoKey, config: &RepositoryConfig) -> Result<Decision> {
+    if view.row::<Repositories>(key).is_some() {
+        return Err(Error::RepositoryExists(key.clone()));
+    }
+    Ok(Decision::done(vec![Event::RepositoryCreated { repository: key.clone(), config: config.clone() }]))
+}
+
+pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, config: &RepositoryConfig) -> Result<Decision> {
+    let known = repository(view, key)?.config;
+    if known == *config {
+        return Ok(Decision::done(Vec::new()));
+    }
+    let names = view.row::<UsageByRepository>(key).unwrap_or_default().names;
+    if known.docker_api_version != config.docker_api_version && names > 0 {
+        return Err(Error::RepositoryNotEmpty { repository: key.clone(), names });
+    }
+    Ok(Decision::done(vec![Event::RepositoryConfigured { repository: key.clone(), config: config.clone() }]))
+}
+
+pub(super) fn remove(view: &mut impl Rows, key: &RepoKey, force: bool) -> Result<Decision> {
+    repository(view, key)?;
+    let names = view.scan_prefix::<Names>(&prefix::names(key), None, usize::MAX);
+    if !names.is_empty() && !force {
+        return Err(Error::RepositoryNotEmpty { repository: key.clone(), names: names.len() as u64 });
+    }
+    let mut events = Vec::new();
+    for ((_, name), _) in names {
+        empty_name(view, key, &name, &mut events);
+    }
+    events.push(Event::RepositoryRemoved { repository: key.clone() });
+    Ok(Decision::done(events))
+}
+
+pub(super) fn delete_name(view: &mut impl Rows, key: &RepoKey, name: &RepoName) -> Result<Decision> {
+    repository(view, key)?;
+    if name_id(view, key, name).is_none() {
+        return Err(Error::NameUnknown(name.clone()));
+    }
+    let mut events = Vec::new();
+    empty_name(view, key, name, &mut events);
+    Ok(Decision::done(events))
+}
+
+/// Deletes all that a name holds, thing by thing, so that each is found in the log by its own name.
+fn empty_name(view: &mut impl Rows, key: &RepoKey, name: &RepoName, events: &mut Vec<Event>) {
+    let Some(id) = name_id(view, key, name) else { return };
+    for ((_, digest), content) in view.scan_prefix::<Contents>(&prefix::contents(id), None, usize::MAX) {
+        if content.manifest {
+            events.extend(manifests::delete_by_digest(view, key, name, id, digest));
+        }
+        if content.blob {
+            events.push(Event::BlobDeleted { repository: key.clone(), name: name.clone(), digest });
+        }
+    }
+    events.push(Event::RepositoryNameDeleted { repository: key.clone(), name: name.clone() });
+}
+
+pub(super) fn set_properties(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    path: &str,
+    set: &[(String, Vec<String>)],
+    removed: &[String],
+) -> Result<Decision> {
+    repository(view, key)?;
+    let texts =
+        set.iter().flat_map(|(property, values)| std::iter::once(property).chain(values)).chain(removed);
+    if texts.map(String::as_str).chain([path]).any(|text| text.contains(char::is_control)) {
+        return Err(Error::Invalid("paths and properties can't hold control characters".to_owned()));
+    }
+    Ok(Decision::done(vec![Event::PropertiesSet {
+        repository: key.clone(),
+        path: path.to_owned(),
+        set: set.to_vec(),
+        removed: removed.to_vec(),
+    }]))
+}

@@ -1,0 +1,144 @@
+//! What is asked for most, kept in memory as it is served: manifests and tag listings.
+//!
+//! An entry is tied to the count of changes of its name at the time its data was read. The writer counts a
+//! change of every name that a commit touched, after the commit and before it answers anyone; so an entry
+//! that was read before is never served after somebody was told of the change. Counts are shared by names
+//! that hash alike, which costs a read now and then and nothing else.
+
+use std::hash::{BuildHasher, BuildHasherDefault};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use rustc_hash::FxHasher;
+use supercargo_eventlog::Event;
+use supercargo_model::{Reference, RepoKey, RepoName};
+
+use crate::{StoredManifest, TagsBody};
+
+/// How many counts names share.
+const SLOTS: usize = 4096;
+
+/// What is kept, and under what it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum HotKey {
+    Manifest(RepoKey, RepoName, Reference),
+    Tags(RepoKey, RepoName, Option<String>, usize),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum HotValue {
+    Manifest(Arc<StoredManifest>),
+    Tags(Arc<TagsBody>),
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    changes: u64,
+    value: HotValue,
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<HotKey, Entry> for ByBytes {
+    fn weight(&self, _: &HotKey, entry: &Entry) -> u64 {
+        // What the maps and the entry itself take, and then the bytes.
+        512 + match &entry.value {
+            HotValue::Manifest(manifest) => manifest.bytes.len() as u64,
+            HotValue::Tags(tags) => tags.body.len() as u64,
+        }
+    }
+}
+
+/// The memory.
+#[derive(Debug)]
+pub(crate) struct Hot {
+    cache: Cache<HotKey, Entry, ByBytes, BuildHasherDefault<FxHasher>>,
+    changes: Box<[AtomicU64]>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Hot {
+    /// A memory of about so many bytes.
+    pub(crate) fn new(bytes: u64) -> Hot {
+        // An entry of average size decides how many the maps expect.
+        let expected = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(16, 1 << 16);
+        Hot {
+            cache: Cache::with(
+                expected,
+                bytes,
+                ByBytes,
+                BuildHasherDefault::default(),
+                quick_cache::sync::DefaultLifecycle::default(),
+            ),
+            changes: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    fn slot(&self, repository: &RepoKey, name: &RepoName) -> &AtomicU64 {
+        let hash = BuildHasherDefault::<FxHasher>::default().hash_one((repository, name));
+        // SLOTS is a power of two and the top bits are FxHash's best.
+        #[expect(clippy::cast_possible_truncation, reason = "the top twelve bits")]
+        &self.changes[(hash >> 52) as usize % SLOTS]
+    }
+
+    /// How often the name changed: to be read before the snapshot that an entry is made from.
+    pub(crate) fn changes(&self, repository: &RepoKey, name: &RepoName) -> u64 {
+        self.slot(repository, name).load(Ordering::Acquire)
+    }
+
+    /// What is kept under the key, if it is still so.
+    pub(crate) fn get(&self, key: &HotKey) -> Option<HotValue> {
+        let (HotKey::Manifest(repository, name, _) | HotKey::Tags(repository, name, ..)) = key;
+        let now = self.changes(repository, name);
+        let found = self.cache.get(key).filter(|entry| entry.changes == now).map(|entry| entry.value);
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Keeps what was read when the name had changed so often.
+    pub(crate) fn put(&self, key: HotKey, changes: u64, value: HotValue) {
+        self.cache.insert(key, Entry { changes, value });
+    }
+
+    /// A commit holds these events.
+    pub(crate) fn changed<'e>(&self, events: impl Iterator<Item = &'e Event>) {
+        let count = |repository: &RepoKey, name: &RepoName| {
+            self.slot(repository, name).fetch_add(1, Ordering::Release);
+        };
+        for event in events {
+            match event {
+                Event::OrphansCollected { contents, .. } => {
+                    for contents in contents {
+                        count(&contents.repository, &contents.name);
+                    }
+                }
+                Event::BlobRotFound { .. } => self.changed_all(),
+                // Who may read what is not changed by a blob or a folder.
+                _ => {
+                    if let (Some(repository), Some(name)) = (event.repository(), event.name()) {
+                        count(repository, name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Anything may have changed.
+    pub(crate) fn changed_all(&self) {
+        for slot in &self.changes {
+            slot.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// How often something was found, and how often not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}

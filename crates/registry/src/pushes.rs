@@ -1,0 +1,291 @@
+//! Pushing and deleting: upload sessions, mounts, manifests. Bytes first, then the record.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use sha2::{Digest as _, Sha256, Sha512};
+use supercargo_blobs::{Existing, StoreError, Verified};
+use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
+use supercargo_projections::tables::{Blobs, Contents};
+use supercargo_projections::targets;
+use uuid::Uuid;
+
+use crate::command::{Command, Outcome};
+use crate::leases::Principal;
+use crate::reads::{known_repository, name_id};
+use crate::registry::{Caller, Registry};
+use crate::{Error, Result};
+
+/// Names an upload session.
+pub type UploadId = Uuid;
+
+/// What a manifest push did.
+#[derive(Debug)]
+pub struct PushedManifest {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest it says something about.
+    pub subject: Option<Digest>,
+}
+
+fn owner(repository: &RepoKey, name: &RepoName) -> String {
+    format!("{repository}/{name}")
+}
+
+impl Registry {
+    /// Begins an upload session.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryUnknown`]; [`Error::Busy`] where there are too many sessions.
+    pub async fn start_upload(
+        &self,
+        _caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId> {
+        known_repository(&self.snapshot()?, repository)?;
+        Ok(self.blobs.start(&owner(repository, name), algorithm).await?)
+    }
+
+    /// How many bytes a session holds.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`].
+    pub fn upload_received(&self, repository: &RepoKey, name: &RepoName, id: UploadId) -> Result<u64> {
+        Ok(self.blobs.received(&owner(repository, name), id)?)
+    }
+
+    /// Appends a body to a session; answers with how many bytes the session then holds. `range`: where the
+    /// body says that it starts, and how long it says that it is.
+    ///
+    /// # Errors
+    /// [`Error::UploadOutOfOrder`], [`Error::BodyIncomplete`], [`Error::BodyTimeout`]: the session lives on.
+    pub async fn append_upload<S>(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        id: UploadId,
+        range: Option<(u64, u64)>,
+        body: S,
+    ) -> Result<u64>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+    {
+        Ok(self.blobs.append(&owner(repository, name), id, range, body).await?)
+    }
+
+    /// Appends a body, verifies the whole against the digest, stores the blob and commits it. Says so again
+    /// where that was done before and the answer was lost.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`]: nothing is stored, and the session is gone. Else as
+    /// [`Registry::append_upload`], and those of a commit, after which the session can be finished again.
+    pub async fn finish_upload<S>(
+        &self,
+        caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        id: UploadId,
+        digest: Digest,
+        range: Option<(u64, u64)>,
+        body: S,
+    ) -> Result<()>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+    {
+        let owner = owner(repository, name);
+        match self.blobs.append(&owner, id, range, body).await.map_err(Error::from) {
+            Ok(_) => {}
+            Err(Error::UploadUnknown) if self.has_blob(repository, name, &digest)? => {
+                self.promise(caller, repository, name, digest)?;
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+        let verified = self.blobs.verify(&owner, id, digest).await.map_err(|e| match e {
+            StoreError::DigestMismatch { actual } => Error::DigestMismatch { expected: digest, actual },
+            other => Error::from(other),
+        })?;
+        let add =
+            |size| Command::AddBlob { repository: repository.clone(), name: name.clone(), digest, size };
+        // Promised before it is decided: where the name has it already, in use, no record protects it.
+        self.promise(caller, repository, name, digest)?;
+        match verified {
+            Verified::Small(bytes) => {
+                let size = bytes.len() as u64;
+                self.ledger.submit(caller, add(size), Some((digest, bytes))).await?;
+            }
+            Verified::Large(large) => {
+                let size = large.size();
+                let existing = self.existing(&digest)?;
+                // Held until the commit is over: the collector unlinks no file of this digest meanwhile.
+                let published = self.blobs.publish(large, existing).await?;
+                self.ledger.submit(caller, add(size), None).await?;
+                drop(published);
+            }
+        }
+        // The sweep would take what is left of the session; a client that asks again finds the blob.
+        if let Err(e) = self.blobs.discard(&owner, id).await {
+            tracing::debug!(error = %e, "a finished upload session was not removed");
+        }
+        Ok(())
+    }
+
+    fn has_blob(&self, repository: &RepoKey, name: &RepoName, digest: &Digest) -> Result<bool> {
+        let snapshot = self.snapshot()?;
+        let Some(id) = name_id(&snapshot, repository, name)? else { return Ok(false) };
+        let content = snapshot.get::<Contents>(&(id, *digest)).map_err(Error::internal)?;
+        Ok(content.is_some_and(|content| content.blob))
+    }
+
+    /// What becomes of the file that may be there: one that is known to be rotten is replaced.
+    fn existing(&self, digest: &Digest) -> Result<Existing> {
+        let blob = self.snapshot()?.get::<Blobs>(digest).map_err(Error::internal)?;
+        Ok(if blob.is_some_and(|blob| blob.rotten) { Existing::Replace } else { Existing::Keep })
+    }
+
+    /// Takes a lease for what the caller is about to be told is there.
+    fn promise(&self, caller: &Caller, repository: &RepoKey, name: &RepoName, digest: Digest) -> Result<()> {
+        if let Some(id) = name_id(&self.snapshot()?, repository, name)? {
+            // What matters is that it is held from here on; the command finds out what is so.
+            let _ = self.lease(caller, (id, digest), self.leases.epoch());
+        }
+        Ok(())
+    }
+
+    /// Gives up a session, and its bytes.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`].
+    pub async fn cancel_upload(&self, repository: &RepoKey, name: &RepoName, id: UploadId) -> Result<()> {
+        Ok(self.blobs.discard(&owner(repository, name), id).await?)
+    }
+
+    /// `true` where the blob was mounted, `false` where an upload is needed. `from: None` looks in every
+    /// name of the repository.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryUnknown`], and those of a commit.
+    pub async fn mount_blob(
+        &self,
+        caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        digest: Digest,
+        from: Option<&RepoName>,
+    ) -> Result<bool> {
+        self.promise(caller, repository, name, digest)?;
+        let command = Command::MountBlob {
+            repository: repository.clone(),
+            name: name.clone(),
+            digest,
+            from: from.cloned(),
+        };
+        match self.ledger.submit(caller, command, None).await? {
+            Outcome::Mounted(size) => Ok(size.is_some()),
+            other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// Pushes a manifest. `media_type` comes without parameters; pushed by digest, the bytes must hash to
+    /// it; `tags` are set with it, atomically.
+    ///
+    /// # Errors
+    /// [`Error::ManifestInvalid`], [`Error::ManifestBlobUnknown`], [`Error::DigestMismatch`], and those of a
+    /// commit.
+    pub async fn push_manifest(
+        &self,
+        caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        reference: &Reference,
+        tags: &[Tag],
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<PushedManifest> {
+        let manifest = Manifest::parse(media_type, &bytes)?;
+        let (digest, mut set) = match reference {
+            Reference::Tag(tag) => (digest_of(Algorithm::Sha256, &bytes), vec![tag.clone()]),
+            Reference::Digest(expected) => {
+                let actual = digest_of(expected.algorithm(), &bytes);
+                if actual != *expected {
+                    return Err(Error::DigestMismatch { expected: *expected, actual });
+                }
+                (actual, Vec::new())
+            }
+        };
+        set.extend_from_slice(tags);
+        let subject = manifest.subject;
+        let holds: Vec<Digest> = targets(&manifest).into_iter().map(|(digest, _)| digest).collect();
+        let command = Command::PushManifest {
+            repository: repository.clone(),
+            name: name.clone(),
+            digest,
+            manifest: Box::new(manifest),
+            tags: set,
+        };
+        if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
+            self.ledger.submit(caller, command, Some((digest, bytes))).await?;
+        } else {
+            let published = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
+            self.ledger.submit(caller, command, None).await?;
+            drop(published);
+        }
+        if let Some(id) = name_id(&self.snapshot()?, repository, name)? {
+            let ended = holds.into_iter().chain([digest]).map(|digest| (id, digest));
+            self.leases.end(ended, &Principal::of(caller));
+        }
+        Ok(PushedManifest { digest, subject })
+    }
+
+    /// By tag: that tag alone; by digest: the manifest and every tag on it.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], and those of a commit.
+    pub async fn delete_manifest(
+        &self,
+        caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<()> {
+        let command = Command::DeleteManifest {
+            repository: repository.clone(),
+            name: name.clone(),
+            reference: reference.clone(),
+        };
+        self.ledger.submit(caller, command, None).await.map(|_| ())
+    }
+
+    /// Deletes a blob from a name; its bytes stay while anything else needs them.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], and those of a commit.
+    pub async fn delete_blob(
+        &self,
+        caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        digest: Digest,
+    ) -> Result<()> {
+        let command = Command::DeleteBlob { repository: repository.clone(), name: name.clone(), digest };
+        self.ledger.submit(caller, command, None).await.map(|_| ())
+    }
+
+    /// Deletes a name with all that it holds.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`], and those of a commit.
+    pub async fn delete_name(&self, caller: &Caller, repository: &RepoKey, name: &RepoName) -> Result<()> {
+        let command = Command::DeleteName { repository: repository.clone(), name: name.clone() };
+        self.ledger.submit(caller, command, None).await.map(|_| ())
+    }
+}
+
+/// The digest of bytes that are in memory anyway.
+pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    match algorithm {
+        Algorithm::Sha256 => Digest::sha256(Sha256::digest(bytes).into()),
+        Algorithm::Sha512 => Digest::sha512(Sha512::digest(bytes).into()),
+    }
+}

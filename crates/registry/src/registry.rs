@@ -1,0 +1,227 @@
+//! The registry of one data folder: its parts, its opening and its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supercargo_blobs::{BlobStore, StoreOptions};
+use supercargo_eventlog::{Actor, Api, Db, Log, Origin, RedbLog, RepositoryConfig};
+use supercargo_model::{RepoKey, Timestamp};
+use supercargo_projections::{Rebuilder, Snapshot};
+
+use crate::command::{Command, GcPolicy};
+use crate::folder::{DataFolder, OpenError};
+use crate::hot::Hot;
+use crate::leases::Leases;
+use crate::ledger::{Ledger, Parts, WriterOptions};
+use crate::stats::Stats;
+use crate::{Error, Result};
+
+/// Who is asking, and through what.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// Through what.
+    pub origin: Origin,
+}
+
+impl Caller {
+    /// The registry itself.
+    pub const fn system(api: Api) -> Caller {
+        Caller { actor: Actor::System, origin: Origin::local(api) }
+    }
+}
+
+/// Where the time comes from. Only the edges ask.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// How a registry is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder; made where there is none.
+    pub data: PathBuf,
+    /// How long what nothing refers to is kept.
+    pub gc: GcPolicy,
+    /// How long a folder is empty before it is pruned (`prune.empty_after`).
+    pub prune_empty_after: Duration,
+    /// How long an upload session may lie idle (`uploads.expire_after`).
+    pub uploads_expire_after: Duration,
+    /// The writer's queue.
+    pub writer: WriterOptions,
+    /// The blob store.
+    pub store: StoreOptions,
+    /// Bytes of redb's page cache (`storage.cache`).
+    pub cache_bytes: usize,
+    /// Bytes of manifests and tag listings kept in memory (`cache.responses`).
+    pub hot_bytes: u64,
+    /// Free bytes on the disk below which nothing but what frees room is appended to the log. Less than the
+    /// blob store's own reserve, so that a disk filled by uploads leaves room for records.
+    pub log_reserve_bytes: u64,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// The defaults, for a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Options {
+        Options {
+            data: data.into(),
+            gc: GcPolicy::default(),
+            prune_empty_after: Duration::from_secs(5 * 60),
+            uploads_expire_after: Duration::from_secs(24 * 60 * 60),
+            writer: WriterOptions::default(),
+            store: StoreOptions::default(),
+            cache_bytes: 16 << 20,
+            hot_bytes: 16 << 20,
+            log_reserve_bytes: 16 << 20,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// The key of the repository that the first start makes.
+pub const FIRST_REPOSITORY: &str = "docker-local";
+
+/// The registry of one data folder. Shared as an `Arc`.
+#[derive(Debug)]
+pub struct Registry {
+    pub(crate) folder: DataFolder,
+    pub(crate) db: Arc<Db>,
+    pub(crate) log: RedbLog,
+    pub(crate) blobs: BlobStore,
+    pub(crate) ledger: Ledger,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) hot: Arc<Hot>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) options: Options,
+    /// One collection, one pruning, one scrub at a time.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+    pub(crate) pruning: tokio::sync::Mutex<()>,
+    pub(crate) scrubbing: tokio::sync::Mutex<()>,
+}
+
+impl Registry {
+    /// Opens the data folder, makes it where there is none, and starts the writer. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`], as its variants say.
+    pub fn open(options: Options) -> Result<Arc<Registry>, OpenError> {
+        let folder = DataFolder::open(&options.data, true, options.cache_bytes, options.store.clone())?;
+        let storage = |message: String| OpenError::Storage { path: options.data.clone(), message };
+        // A rebuild that was broken off would not have what is appended from now on.
+        Rebuilder::new(&folder.db, &folder.log).abandon().map_err(|e| storage(e.to_string()))?;
+        let leases = Arc::new(Leases::default());
+        let hot = Arc::new(Hot::new(options.hot_bytes));
+        let stats = Arc::new(Stats::default());
+        let store = folder.blobs.clone();
+        let parts = Parts {
+            db: Arc::clone(&folder.db),
+            log: folder.log.clone(),
+            leases: Arc::clone(&leases),
+            hot: Arc::clone(&hot),
+            stats: Arc::clone(&stats),
+            clock: Arc::clone(&options.clock),
+            reserve_bytes: options.log_reserve_bytes,
+            free_bytes: Box::new(move || store.free_bytes()),
+        };
+        let ledger = Ledger::start(parts, options.writer).map_err(|e| storage(e.to_string()))?;
+        Ok(Arc::new(Registry {
+            db: Arc::clone(&folder.db),
+            log: folder.log.clone(),
+            blobs: folder.blobs.clone(),
+            folder,
+            ledger,
+            leases,
+            hot,
+            stats,
+            options,
+            collecting: tokio::sync::Mutex::default(),
+            pruning: tokio::sync::Mutex::default(),
+            scrubbing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// At the first start, makes the repository that everybody expects.
+    ///
+    /// # Errors
+    /// Those of a commit.
+    pub async fn ensure_first_repository(&self) -> Result<()> {
+        if self.log.size().map_err(Error::internal)? > 0 {
+            return Ok(());
+        }
+        let repository = RepoKey::parse(FIRST_REPOSITORY).map_err(Error::internal)?;
+        let config = RepositoryConfig {
+            description: "Made at the first start".to_owned(),
+            ..RepositoryConfig::default()
+        };
+        let command = Command::CreateRepository { repository, config };
+        match self.ledger.submit(&Caller::system(Api::Startup), command, None).await {
+            Ok(_) | Err(Error::RepositoryExists(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Takes no more commands and finishes those that are queued. Blocks.
+    pub fn close(&self) {
+        self.ledger.finish();
+    }
+
+    /// The log.
+    pub fn log(&self) -> &RedbLog {
+        &self.log
+    }
+
+    /// The data folder.
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// What it was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What it did.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// How many commands wait for the writer.
+    pub fn queued_commands(&self) -> usize {
+        self.ledger.queued()
+    }
+
+    /// How many leases are held.
+    pub fn leases_held(&self) -> usize {
+        self.leases.held()
+    }
+
+    /// How often a manifest or listing was found in memory, and how often not.
+    pub fn hot_hits_and_misses(&self) -> (u64, u64) {
+        self.hot.hits_and_misses()
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::open(&self.db).map_err(Error::internal)
+    }
+}
