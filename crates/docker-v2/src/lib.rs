@@ -1,1 +1,174 @@
-//! The Docker Registry V2 surface.
+//! The Docker Registry V2 and OCI distribution 1.1 surface: requests in, use cases of the registry, responses
+//! out, in the protocol's words.
+//!
+//! What lives here: paths, headers, query parameters and error codes of the protocol. What does not: any rule
+//! that another surface would need too, any knowledge of how things are kept, and listeners, connections and
+//! time-outs on them, which are the server's. [`route`] says which operation is meant, a file per noun answers
+//! it, and [`error`] holds the one table of what can go wrong.
+
+mod base;
+mod blobs;
+mod body;
+pub mod error;
+mod etag;
+mod manifests;
+mod page;
+mod query;
+mod range;
+mod referrers;
+mod response;
+mod route;
+mod tags;
+mod uploads;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
+use supercargo_eventlog::{Actor, Api, Origin};
+use supercargo_model::{RepoKey, RepoName};
+use supercargo_registry::{Caller, Registry, UploadId};
+
+use crate::body::BodyStream;
+use crate::error::Failure;
+use crate::route::Route;
+
+/// One repository, served below a prefix.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// The repository.
+    pub repository: RepoKey,
+    /// What its paths begin with, before `/v2/`: nothing at the root of a listener, or a path such as
+    /// `/artifactory/api/docker/docker-local`, with a slash in front and none behind.
+    pub prefix: String,
+}
+
+/// What an operator may change about this surface.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a client may send nothing of a body that it has begun.
+    pub body_timeout: Duration,
+}
+
+/// The client's address. The server inserts it into each request's extensions; where it does not, records say
+/// that the address is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// Where the server leaves the request's id. It overwrites what a client may have sent.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A router that serves everything below `{prefix}/v2` of one repository, for merging into a listener's.
+///
+/// # Panics
+/// If the prefix does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
+pub fn router(registry: Arc<Registry>, mount: Mount, settings: Settings) -> Router {
+    let base = format!("{}/v2", mount.prefix);
+    let surface = Arc::new(Surface { registry, mount, settings });
+    Router::new()
+        .route(&base, any(dispatch))
+        .route(&format!("{base}/"), any(dispatch))
+        .route(&format!("{base}/{{*rest}}"), any(dispatch))
+        .with_state(surface)
+}
+
+/// What every handler works with.
+struct Surface {
+    registry: Arc<Registry>,
+    mount: Mount,
+    settings: Settings,
+}
+
+impl Surface {
+    fn repository(&self) -> &RepoKey {
+        &self.mount.repository
+    }
+
+    /// The path of something below `/v2/`. Relative to the host, so that it holds behind any proxy.
+    fn path(&self, rest: fmt::Arguments<'_>) -> String {
+        format!("{}/v2/{rest}", self.mount.prefix)
+    }
+
+    /// Where an upload session is.
+    fn upload_location(&self, name: &RepoName, id: UploadId) -> Result<HeaderValue, Failure> {
+        response::header_value(self.path(format_args!("{name}/blobs/uploads/{id}")))
+    }
+
+    /// Who is asking. The one place where a request becomes a caller.
+    #[expect(clippy::unused_self, reason = "who may say who they are is the surface's to know")]
+    fn caller(&self, parts: &Parts) -> Caller {
+        let text = |header: &HeaderName| parts.headers.get(header).map(origin_text);
+        Caller {
+            actor: Actor::Anonymous,
+            origin: Origin {
+                api: Api::DockerV2,
+                remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
+                user_agent: text(&header::USER_AGENT),
+                request_id: text(&REQUEST_ID),
+            },
+        }
+    }
+
+    async fn answer(&self, parts: &Parts, body: &mut BodyStream) -> Result<Response, Failure> {
+        // Only requests below the prefix are routed here.
+        let path = parts.uri.path().strip_prefix(self.mount.prefix.as_str()).unwrap_or_default();
+        match Route::parse(&parts.method, path)? {
+            Route::Ping => Ok(base::ping()),
+            Route::ListNames => tags::list_names(self, parts),
+            Route::ListTags { name } => tags::list_tags(self, parts, &name),
+            Route::GetManifest { name, reference } => manifests::get(self, parts, &name, &reference),
+            Route::CheckManifest { name, reference } => manifests::check(self, parts, &name, &reference),
+            Route::PushManifest { name, reference } => {
+                manifests::push(self, parts, body, &name, &reference).await
+            }
+            Route::DeleteManifest { name, reference } => {
+                manifests::delete(self, parts, &name, &reference).await
+            }
+            Route::GetBlob { name, digest } => blobs::get(self, parts, &name, &digest),
+            Route::CheckBlob { name, digest } => blobs::check(self, parts, &name, &digest),
+            Route::DeleteBlob { name, digest } => blobs::delete(self, parts, &name, digest).await,
+            Route::StartUpload { name } => uploads::start(self, parts, body, &name).await,
+            Route::UploadStatus { name, id } => uploads::status(self, &name, id).await,
+            Route::AppendUpload { name, id } => uploads::append(self, parts, body, &name, id).await,
+            Route::FinishUpload { name, id } => uploads::finish(self, parts, body, &name, id).await,
+            Route::CancelUpload { name, id } => uploads::cancel(self, &name, id).await,
+            Route::ListReferrers { name, digest } => referrers::list(self, parts, &name, &digest),
+        }
+    }
+}
+
+async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
+    let mut response = match surface.answer(&parts, &mut body).await {
+        Ok(response) => response,
+        Err(failure) => {
+            body.discard().await;
+            failure.into_response(request_id(&parts.headers))
+        }
+    };
+    response.headers_mut().insert(response::API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(REQUEST_ID).and_then(|id| id.to_str().ok())
+}
+
+/// A header as a record keeps it: as text, and short.
+fn origin_text(value: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let end = text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests;

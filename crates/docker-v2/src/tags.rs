@@ -1,0 +1,40 @@
+//! Listings of names: the tags of a name, and the names of a repository.
+
+use axum::response::Response;
+use http::request::Parts;
+use http::{StatusCode, header};
+use serde_json::json;
+use supercargo_model::RepoName;
+
+use crate::Surface;
+use crate::error::Failure;
+use crate::page::{PageRequest, next_link};
+use crate::query::Query;
+use crate::response;
+
+/// `GET /v2/<name>/tags/list` (OCI distribution specification, "Listing Tags").
+pub(crate) fn list_tags(surface: &Surface, parts: &Parts, name: &RepoName) -> Result<Response, Failure> {
+    let query = Query::parse(parts.uri.query());
+    let page = PageRequest::parse(&query)?;
+    let tags = surface.registry.tags_json(surface.repository(), name, page.last, page.n)?;
+    let mut response = response::json(StatusCode::OK, tags.body.clone());
+    if let Some(last) = tags.next.as_ref().filter(|_| page.n > 0) {
+        let link = next_link(&surface.path(format_args!("{name}/tags/list")), page.n, last.as_str(), None);
+        response.headers_mut().insert(header::LINK, response::header_value(link)?);
+    }
+    Ok(response)
+}
+
+/// `GET /v2/_catalog`, which the distribution specification reserves and clients know from Docker's.
+pub(crate) fn list_names(surface: &Surface, parts: &Parts) -> Result<Response, Failure> {
+    let query = Query::parse(parts.uri.query());
+    let page = PageRequest::parse(&query)?;
+    let names = surface.registry.catalog(surface.repository(), page.last, page.n)?;
+    let entries: Vec<&str> = names.entries.iter().map(RepoName::as_str).collect();
+    let mut response = response::json(StatusCode::OK, json!({ "repositories": entries }).to_string());
+    if let Some(last) = names.entries.last().filter(|_| names.more) {
+        let link = next_link(&surface.path(format_args!("_catalog")), page.n, last.as_str(), None);
+        response.headers_mut().insert(header::LINK, response::header_value(link)?);
+    }
+    Ok(response)
+}
