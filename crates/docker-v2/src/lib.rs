@@ -22,7 +22,6 @@ mod tags;
 mod uploads;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
 use supercargo_eventlog::{Actor, Api, Origin};
 use supercargo_model::{RepoKey, RepoName};
+pub use supercargo_registry::Peer;
 use supercargo_registry::{Caller, Registry, UploadId};
 
 use crate::body::BodyStream;
@@ -57,11 +57,6 @@ pub struct Settings {
     /// How long a client may send nothing of a body that it has begun.
     pub body_timeout: Duration,
 }
-
-/// The client's address. The server inserts it into each request's extensions; where it does not, records say
-/// that the address is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
 
 /// Where the server leaves the request's id. It overwrites what a client may have sent.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -409,6 +409,11 @@ pub mod prefix {
         vec![number::ORPHANS, wait as u8]
     }
 
+    /// All orphans.
+    pub fn all_orphans() -> Vec<u8> {
+        vec![number::ORPHANS]
+    }
+
     /// All empty folders.
     pub fn empty_folders() -> Vec<u8> {
         vec![number::EMPTY_FOLDERS]

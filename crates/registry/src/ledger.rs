@@ -112,6 +112,11 @@ impl Ledger {
         answer.await.unwrap_or(Err(Error::Unavailable))
     }
 
+    /// Whether the writer takes commands.
+    pub(crate) fn at_work(&self) -> bool {
+        self.queue.read().as_ref().is_some_and(|queue| !queue.is_closed())
+    }
+
     /// How many commands wait.
     pub(crate) fn queued(&self) -> usize {
         self.queue.read().as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())

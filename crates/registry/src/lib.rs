@@ -29,7 +29,7 @@ pub use ledger::WriterOptions;
 pub use maintenance::{CollectPlan, Scrubbed, Swept};
 pub use pushes::{PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
-pub use registry::{Caller, Clock, FIRST_REPOSITORY, Options, Registry, SystemClock};
+pub use registry::{Caller, Clock, FIRST_REPOSITORY, Options, Peer, Registry, SystemClock};
 pub use replay::{ImportError, ReplayError, Replayed, Until};
 pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,

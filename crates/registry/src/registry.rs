@@ -7,7 +7,9 @@ use std::time::Duration;
 use supercargo_blobs::{BlobStore, StoreOptions};
 use supercargo_eventlog::{Actor, Api, Db, Log, Origin, RedbLog, RepositoryConfig};
 use supercargo_model::{RepoKey, Timestamp};
-use supercargo_projections::{Rebuilder, Snapshot};
+use supercargo_projections::tables::{Orphans, prefix};
+use supercargo_projections::{Rebuilder, Snapshot, prefix_end};
+use tokio::sync::watch;
 
 use crate::command::{Command, GcPolicy};
 use crate::folder::{DataFolder, OpenError};
@@ -32,6 +34,10 @@ impl Caller {
         Caller { actor: Actor::System, origin: Origin::local(api) }
     }
 }
+
+/// The client's address, as the server leaves it in the extensions of each request for the surfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub std::net::IpAddr);
 
 /// Where the time comes from. Only the edges ask.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -113,6 +119,7 @@ pub struct Registry {
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pub(crate) pruning: tokio::sync::Mutex<()>,
     pub(crate) scrubbing: tokio::sync::Mutex<()>,
+    closing: watch::Sender<bool>,
 }
 
 impl Registry {
@@ -153,6 +160,7 @@ impl Registry {
             collecting: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),
             scrubbing: tokio::sync::Mutex::default(),
+            closing: watch::Sender::new(false),
         }))
     }
 
@@ -176,8 +184,49 @@ impl Registry {
         }
     }
 
+    /// Tells those who follow the log that the registry is about to close: [`Registry::closing`] returns.
+    pub fn begin_close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Waits until the registry is about to close.
+    pub async fn closing(&self) {
+        // The sender lives as long as the registry does, so this can't fail.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Whether commands would be taken and written: the writer is at work and the disk has room.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::DiskFull`].
+    pub fn check_ready(&self) -> Result<()> {
+        if *self.closing.borrow() || !self.ledger.at_work() {
+            return Err(Error::Unavailable);
+        }
+        self.snapshot()?;
+        let free = self.blobs.free_bytes().map_err(Error::internal)?;
+        if free < self.options.log_reserve_bytes { Err(Error::DiskFull) } else { Ok(()) }
+    }
+
+    /// How much waits to be collected, for whatever reason. Counts up to `limit` of it.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn orphans(&self, limit: u64) -> Result<u64> {
+        let mut count = 0;
+        let all = prefix::all_orphans();
+        self.snapshot()?
+            .visit::<Orphans>(&all, &prefix_end(&all), |_, ()| {
+                count += 1;
+                count < limit
+            })
+            .map_err(Error::internal)?;
+        Ok(count)
+    }
+
     /// Takes no more commands and finishes those that are queued. Blocks.
     pub fn close(&self) {
+        self.begin_close();
         self.ledger.finish();
     }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Histogram<const N: usize> {
     bounds: [f64; N],
     buckets: [AtomicU64; N],
-    count: AtomicU64,
+    /// Observations above the last bound.
+    above: AtomicU64,
     /// In millionths, so that it fits an integer.
     sum_micros: AtomicU64,
 }
@@ -19,7 +20,7 @@ impl<const N: usize> Histogram<N> {
         Histogram {
             bounds,
             buckets: [const { AtomicU64::new(0) }; N],
-            count: AtomicU64::new(0),
+            above: AtomicU64::new(0),
             sum_micros: AtomicU64::new(0),
         }
     }
@@ -30,25 +31,20 @@ impl<const N: usize> Histogram<N> {
         reason = "values are small and positive"
     )]
     fn observe(&self, value: f64) {
-        if let Some(bucket) = self.bounds.iter().position(|bound| value <= *bound) {
-            self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
+        let bucket = self.bounds.iter().position(|bound| value <= *bound);
+        bucket.map_or(&self.above, |bucket| &self.buckets[bucket]).fetch_add(1, Ordering::Relaxed);
         self.sum_micros.fetch_add((value * 1e6) as u64, Ordering::Relaxed);
     }
 
-    /// Upper bounds with how many observations were at or below each, how many there were in all, and
-    /// their sum.
+    /// Upper bounds, the last of them infinite, with how many observations fell between each and the one
+    /// before it; and the sum of all observations.
     #[expect(clippy::cast_precision_loss, reason = "a metric")]
-    pub fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
-        let mut below = 0;
-        let buckets = self.bounds.iter().zip(&self.buckets).map(|(bound, bucket)| {
-            below += bucket.load(Ordering::Relaxed);
-            (*bound, below)
-        });
-        let buckets = buckets.collect();
-        let sum = self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;
-        (buckets, self.count.load(Ordering::Relaxed), sum)
+    pub fn read(&self) -> (Vec<(f64, u64)>, f64) {
+        let buckets = self.bounds.iter().zip(&self.buckets);
+        let mut read: Vec<_> =
+            buckets.map(|(bound, bucket)| (*bound, bucket.load(Ordering::Relaxed))).collect();
+        read.push((f64::INFINITY, self.above.load(Ordering::Relaxed)));
+        (read, self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6)
     }
 }
 

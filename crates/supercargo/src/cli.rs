@@ -1,0 +1,99 @@
+//! The command line: which commands there are, and what all of them share.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{self, Common};
+use crate::failure::Failure;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it is done
+  1  it failed, or what was looked for was found (verify)
+  2  the command line or the configuration is wrong
+  3  another process has the data folder
+
+Example:
+  supercargo serve --data ./data
+  docker push localhost:5000/hello";
+
+/// A container registry whose record is the truth.
+///
+/// Every push, tag and delete is an event in an append-only log, and everything a client sees is folded
+/// from it.
+#[derive(Debug, Parser)]
+#[command(name = "supercargo", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "SUPERCARGO_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(commands::serve::Args),
+    #[command(subcommand)]
+    Config(commands::config::Command),
+}
+
+/// Parses the command line and runs what it asks for.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let common = Common { json: cli.json, config: cli.config };
+    let outcome = match cli.command {
+        Command::Serve(args) => commands::serve::run(&args, &common),
+        Command::Config(command) => commands::config::run(&command, &common),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, cli.json);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place that says why a command failed")]
+fn report(failure: &Failure, json: bool) {
+    if json {
+        let error = serde_json::json!({ "code": failure.code(), "message": failure.to_string() });
+        eprintln!("{}", serde_json::json!({ "error": error }));
+    } else if !matches!(failure, Failure::Finding) {
+        eprintln!("error: {failure}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command shows how it is used.
+    #[test]
+    fn every_command_has_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let mut commands = command.get_subcommands().filter(|sub| sub.get_name() != "help").peekable();
+            if commands.peek().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("supercargo "), "{path} --help has no example");
+            }
+            commands.for_each(|sub| walk(sub, &path));
+        }
+        walk(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,179 @@
+//! `supercargo serve`: opens the data folder, listens, works, and ends in good order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use supercargo_docker_v2::{Mount, Settings};
+use supercargo_registry::Registry;
+use supercargo_workers::Workers;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::Common;
+use crate::config::values::Listen;
+use crate::config::{Config, LogFormat, Overrides, load};
+use crate::failure::Failure;
+use crate::http::{App, Listener, Server};
+use crate::metrics::Metrics;
+use crate::{output, telemetry};
+
+/// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Serves a data folder.
+///
+/// Prints `listening on http://ADDRESS:PORT` for each listener once it takes connections. SIGTERM and SIGINT
+/// end it when running requests have finished, at most http.shutdown_timeout later; a second one ends it at
+/// once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  supercargo serve --data ./data\n  \
+    supercargo serve --data ./data --listen 127.0.0.1:5000 --listen 127.0.0.1:5001=team-a")]
+pub(crate) struct Args {
+    /// The data folder; made where there is none [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Where to listen, and behind =, which repository is at the root there; port 0 takes a free one. May be
+    /// given more than once [default: 127.0.0.1:5000].
+    #[arg(long, value_name = "ADDRESS:PORT[=REPOSITORY]")]
+    listen: Vec<String>,
+
+    /// Lets everybody who can reach a listener push and delete, also from other machines.
+    #[arg(long)]
+    allow_anonymous: bool,
+
+    /// How the server's log is written [default: auto].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// What is logged: a level, or directives such as info,supercargo=debug [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// # Errors
+/// [`Failure`], as its variants say.
+pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let overrides = Overrides {
+        data: args.data.clone(),
+        listen: args.listen.clone(),
+        allow_anonymous: args.allow_anonymous,
+        log_format: args.log_format,
+        log_level: args.log_level.clone(),
+    };
+    let config = load(common.config.as_deref(), &overrides)?.config;
+    telemetry::start(&config.log);
+    let open_files = crate::http::raise_open_files_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(Failure::failed)?;
+    let served = runtime.block_on(serve(&config, open_files, common.json));
+    // What is left by now did not end in its time; waiting for it again would double that time.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    // Before anything is written: an address that is taken must leave no data folder behind.
+    let mut bound = Vec::new();
+    for listen in &config.listen {
+        let listener = TcpListener::bind(listen.address)
+            .await
+            .map_err(|e| Failure::Failed(format!("can't listen on {}: {e}", listen.address)))?;
+        bound.push((listen, listener));
+    }
+    let registry = Registry::open(config.options())?;
+    let served = with_registry(config, &registry, bound, open_files, json, &mut signals).await;
+    let closing = Arc::clone(&registry);
+    // The thread can only panic, and then there is nothing left to close.
+    let _ = tokio::task::spawn_blocking(move || closing.close()).await;
+    tracing::info!("stopped");
+    served
+}
+
+async fn with_registry(
+    config: &Config,
+    registry: &Arc<Registry>,
+    bound: Vec<(&Listen, TcpListener)>,
+    open_files: u64,
+    json: bool,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    registry.ensure_first_repository().await.map_err(Failure::failed)?;
+    let workers = Workers::start(registry, &config.workers()).await.map_err(Failure::failed)?;
+    let metrics = Arc::new(Metrics::new(registry, workers.states()));
+    let settings = Settings { body_timeout: config.http.body_timeout };
+    let mut listeners = Vec::new();
+    for (listen, listener) in bound {
+        if registry.repository(&listen.repository).is_err() {
+            tracing::warn!(
+                listener = %listen.address,
+                repository = %listen.repository,
+                "there is no such repository yet; pushes to it are refused until `supercargo repo create` makes it"
+            );
+        }
+        let address = listener.local_addr().map_err(Failure::failed)?;
+        let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
+        let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone());
+        let app = App::new(router, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
+        listeners.push(Listener { listener, app: Arc::new(app) });
+        if json {
+            output::json(&serde_json::json!({ "listening": format!("http://{address}") }))?;
+        } else {
+            output::line(format_args!("listening on http://{address}"))?;
+        }
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        data = %config.data.display(),
+        "serving"
+    );
+    let stopping = watch::Sender::new(false);
+    let server = Server::start(listeners, &config.http, open_files, Arc::clone(&metrics), &stopping);
+    let first = signals.next().await;
+    tracing::info!(signal = first, "stopping: running requests are finished first");
+    registry.begin_close();
+    stopping.send_replace(true);
+    let ended = tokio::select! {
+        unfinished = server.finish(config.http.shutdown_timeout) => unfinished,
+        second = signals.next() => {
+            tracing::warn!(signal = second, "stopping at once");
+            None
+        }
+    };
+    if let Some(unfinished) = ended.filter(|unfinished| *unfinished > 0) {
+        tracing::warn!(
+            connections = unfinished,
+            "running requests did not finish in time and were broken off"
+        );
+    }
+    workers.stop().await;
+    Ok(())
+}
+
+/// What ends the server.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::failed);
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

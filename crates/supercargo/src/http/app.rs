@@ -1,0 +1,237 @@
+//! What every request passes through on its way to its surface and back: who sent it, its id, its access
+//! line and its place in the metrics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use supercargo_registry::{Peer, Registry};
+use tower::Service;
+use tracing::Instrument;
+
+use super::body::{AnswerBody, Exchange};
+use super::pace::Requests;
+use crate::config::values::Network;
+use crate::metrics::{self, Metrics, RequestLabels};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Longest request id that is taken from a client, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// A listener's surfaces, and what is around them.
+#[derive(Debug)]
+pub(crate) struct App {
+    router: Router,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    trusted_proxies: Vec<Network>,
+    ids: RequestIds,
+}
+
+impl App {
+    /// An app over the surfaces' routers, merged.
+    pub(crate) fn new(
+        router: Router,
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+        trusted_proxies: &[Network],
+    ) -> App {
+        App { router, registry, metrics, trusted_proxies: trusted_proxies.to_vec(), ids: RequestIds::new() }
+    }
+
+    /// Answers a request that came from `peer`.
+    pub(crate) async fn answer(
+        &self,
+        peer: IpAddr,
+        requests: Arc<Requests>,
+        mut request: Request<Incoming>,
+    ) -> hyper::Response<AnswerBody> {
+        requests.begin();
+        let began = Instant::now();
+        let method = request.method().clone();
+        let route = metrics::route_of(request.uri().path());
+        let id = match request.headers().get(REQUEST_ID).filter(|id| is_sane(id)) {
+            Some(id) => id.clone(),
+            None => {
+                let id = self.ids.next();
+                request.headers_mut().insert(REQUEST_ID, id.clone());
+                id
+            }
+        };
+        let client = self.client(peer, request.headers());
+        request.extensions_mut().insert(Peer(client));
+        // Reads are many and say little: no span, no line, unless somebody looks closely.
+        let reads = matches!(method, Method::GET | Method::HEAD);
+        let line = match tracing::enabled!(tracing::Level::DEBUG) || !reads {
+            true => Some(request.uri().path().to_owned()),
+            false => None,
+        };
+        let answering = self.route(request);
+        let response = if reads {
+            answering.await
+        } else {
+            let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+            answering.instrument(span).await
+        };
+        let labels = RequestLabels::new(&method, route, response.status());
+        let exchange = Exchange { requests, metrics: Arc::clone(&self.metrics), labels, began, sent: 0 };
+        let mut response = response.map(|body| AnswerBody::new(body, exchange));
+        if let Some(path) = line {
+            access_line(&method, &path, response.status(), client, &id, began);
+        }
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response {
+        match request.uri().path() {
+            "/healthz" => plain(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics_page(),
+            _ => match self.router.clone().call(request.map(|body| self.metrics.counted(body))).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+        }
+    }
+
+    /// Whether pushes would be taken: what a load balancer asks.
+    fn ready(&self) -> Response {
+        match self.registry.check_ready() {
+            Ok(()) => plain(StatusCode::OK, "ready\n"),
+            Err(error @ (supercargo_registry::Error::DiskFull | supercargo_registry::Error::Unavailable)) => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n"))
+            }
+            Err(error) => {
+                tracing::error!(%error, "not ready");
+                plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the storage failed\n")
+            }
+        }
+    }
+
+    fn metrics_page(&self) -> Response {
+        match self.metrics.render() {
+            Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "the metrics do not render");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        }
+    }
+
+    /// The client's address: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For
+    /// that is not.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        let trusted = |address: IpAddr| self.trusted_proxies.iter().any(|network| network.contains(address));
+        if self.trusted_proxies.is_empty() || !trusted(peer) {
+            return peer;
+        }
+        let mut client = peer;
+        let lines: Vec<&str> =
+            headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+        for address in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+            let Ok(address) = address.trim().parse::<IpAddr>() else { break };
+            client = address.to_canonical();
+            if !trusted(client) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn access_line(
+    method: &Method,
+    path: &str,
+    status: StatusCode,
+    client: IpAddr,
+    id: &HeaderValue,
+    began: Instant,
+) {
+    let id = id.to_str().unwrap_or_default();
+    let millis = began.elapsed().as_millis();
+    let status = status.as_u16();
+    // What completes a change is one line in an ordinary log; the steps before it, and reads, are not.
+    if status >= 500 {
+        tracing::warn!(%method, path, status, %client, id, millis, "answered");
+    } else if matches!(*method, Method::PUT | Method::DELETE) {
+        tracing::info!(%method, path, status, %client, id, millis, "answered");
+    } else {
+        tracing::debug!(%method, path, status, %client, id, millis, "answered");
+    }
+}
+
+/// Whether a request id from outside can stand in headers, log lines and records.
+fn is_sane(id: &HeaderValue) -> bool {
+    let id = id.as_bytes();
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
+        })
+}
+
+/// Ids for requests that come without: a random start for this process, and a count.
+#[derive(Debug)]
+struct RequestIds {
+    start: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> RequestIds {
+        use std::hash::BuildHasher;
+        // Keyed at random by the standard library; ids need to differ, not to be secret.
+        let start = std::collections::hash_map::RandomState::new().hash_one(std::process::id());
+        RequestIds { start, count: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> HeaderValue {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:016x}-{count:x}", self.start);
+        // Hexadecimal digits and a hyphen are a header's value.
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_from_outside_are_taken_when_they_are_harmless() {
+        for good in ["a", "5f0c-77", "req/1:2+3=", &"x".repeat(128)] {
+            assert!(is_sane(&HeaderValue::from_str(good).unwrap()), "{good:?}");
+        }
+        for bad in ["", "a b", "a\"b", "a,b", &"x".repeat(129), "<script>"] {
+            assert!(!is_sane(&HeaderValue::from_str(bad).unwrap()), "{bad:?}");
+        }
+        assert!(!is_sane(&HeaderValue::from_bytes(b"\xff").unwrap()));
+    }
+
+    #[test]
+    fn ids_differ() {
+        let (ids, others) = (RequestIds::new(), RequestIds::new());
+        let all = [ids.next(), ids.next(), others.next(), others.next()];
+        for (at, id) in all.iter().enumerate() {
+            assert!(!all[..at].contains(id), "{all:?}");
+            assert!(is_sane(id));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! HTTP below the surfaces: listeners, connections and their time-outs, request ids, addresses behind
+//! proxies, access lines, and the endpoints that every listener has (`/healthz`, `/readyz`, `/metrics`).
+//!
+//! What does not live here: what requests mean. Each listener has a router for that.
+
+mod app;
+mod body;
+mod listen;
+mod pace;
+
+pub(crate) use app::App;
+pub(crate) use listen::{Listener, Server};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Lets this process have as many files open as the system allows, and says how many that is. Each
+/// connection is one.
+pub(crate) fn raise_open_files_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it can't be raised, what there was is what there is.
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.unwrap_or(u64::MAX)
+}
