@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! [table] key…                                repositories, names, orphans, folders, …
-//! [7] [digest] [part]…                        part 0 blob, 1 its holders
+//! [9] [digest] [part]…                        part 0 blob, 1 its holders
 //! [0x80] [name id, 4 bytes] [0]               the name's usage
 //! [0x80] [name id, 4 bytes] [1] tag           tags
 //! [0x80] [name id, 4 bytes] [2] tag seq       tag history
@@ -175,6 +175,11 @@ pub enum Wait {
     Unheld = 3,
 }
 
+impl Wait {
+    /// Every reason.
+    pub const ALL: [Wait; 4] = [Wait::Pending, Wait::Untagged, Wait::Deleted, Wait::Unheld];
+}
+
 /// What becomes of a content of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContentState {
@@ -310,18 +315,47 @@ pub enum Counter {
 // ---- tables ----
 
 /// Numbers of tables, in the first byte of keys.
+///
+/// A repository's usage lies right behind the blobs that wait for their manifest: both change with every
+/// push, and the newest of those are the last, so that a commit finds them in one page.
 pub(crate) mod number {
+    use super::Wait;
+
     pub(crate) const COUNTERS: u8 = 1;
     pub(crate) const REPOSITORIES: u8 = 2;
-    pub(crate) const USAGE: u8 = 3;
-    pub(crate) const NAMES: u8 = 4;
-    pub(crate) const NAME_IDS: u8 = 5;
-    pub(crate) const NAMES_BY_ID: u8 = 6;
-    pub(crate) const BLOBS: u8 = 7;
-    pub(crate) const ORPHANS: u8 = 9;
-    pub(crate) const FOLDERS: u8 = 10;
-    pub(crate) const EMPTY_FOLDERS: u8 = 11;
-    pub(crate) const PROPERTIES: u8 = 12;
+    pub(crate) const NAMES: u8 = 3;
+    pub(crate) const NAME_IDS: u8 = 4;
+    pub(crate) const NAMES_BY_ID: u8 = 5;
+    pub(crate) const FOLDERS: u8 = 6;
+    pub(crate) const EMPTY_FOLDERS: u8 = 7;
+    pub(crate) const PROPERTIES: u8 = 8;
+    pub(crate) const BLOBS: u8 = 9;
+    pub(crate) const ORPHANS_DELETED: u8 = 10;
+    pub(crate) const ORPHANS_UNHELD: u8 = 11;
+    pub(crate) const ORPHANS_PENDING: u8 = 12;
+    pub(crate) const USAGE: u8 = 13;
+    pub(crate) const ORPHANS_UNTAGGED: u8 = 14;
+
+    /// The number of the orphans that wait for a reason.
+    pub(crate) const fn orphans(wait: Wait) -> u8 {
+        match wait {
+            Wait::Pending => ORPHANS_PENDING,
+            Wait::Untagged => ORPHANS_UNTAGGED,
+            Wait::Deleted => ORPHANS_DELETED,
+            Wait::Unheld => ORPHANS_UNHELD,
+        }
+    }
+
+    /// What a number says of orphans.
+    pub(crate) const fn wait(number: u8) -> Option<Wait> {
+        match number {
+            ORPHANS_PENDING => Some(Wait::Pending),
+            ORPHANS_UNTAGGED => Some(Wait::Untagged),
+            ORPHANS_DELETED => Some(Wait::Deleted),
+            ORPHANS_UNHELD => Some(Wait::Unheld),
+            _ => None,
+        }
+    }
 }
 
 /// Regions of a name, in the byte after its number.
@@ -406,12 +440,7 @@ pub mod prefix {
 
     /// Orphans that wait for the same reason.
     pub fn orphans(wait: Wait) -> Vec<u8> {
-        vec![number::ORPHANS, wait as u8]
-    }
-
-    /// All orphans.
-    pub fn all_orphans() -> Vec<u8> {
-        vec![number::ORPHANS]
+        vec![number::orphans(wait)]
     }
 
     /// All empty folders.
@@ -553,21 +582,13 @@ table! {
     /// What nothing in use refers to, by why and since when. [`Wait::Unheld`] has no name: its number is 0.
     Orphans "orphans": (Wait, Timestamp, NameId, Digest) => (),
     write(key, out) {
-        out.push(number::ORPHANS);
-        out.push(key.0 as u8);
+        out.push(number::orphans(key.0));
         out.time(key.1);
         out.name_id(key.2);
         out.digest(&key.3);
     },
     read(r) {
-        r.expect(number::ORPHANS)?;
-        let wait = match r.byte()? {
-            0 => Wait::Pending,
-            1 => Wait::Untagged,
-            2 => Wait::Deleted,
-            3 => Wait::Unheld,
-            _ => return None,
-        };
+        let wait = number::wait(r.byte()?)?;
         (wait, r.time()?, r.name_id()?, r.digest()?)
     }
 }
@@ -709,7 +730,7 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
                 _ => return None,
             }
         }
-        number::ORPHANS => Orphans::NAME,
+        number if number::wait(number).is_some() => Orphans::NAME,
         number::FOLDERS => Folders::NAME,
         number::EMPTY_FOLDERS => EmptyFolders::NAME,
         number::PROPERTIES => Properties::NAME,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use supercargo_blobs::{BlobStore, StoreOptions};
 use supercargo_eventlog::{Actor, Api, Db, Log, Origin, RedbLog, RepositoryConfig};
 use supercargo_model::{RepoKey, Timestamp};
-use supercargo_projections::tables::{Orphans, prefix};
+use supercargo_projections::tables::{Orphans, Wait, prefix};
 use supercargo_projections::{Rebuilder, Snapshot, prefix_end};
 use tokio::sync::watch;
 
@@ -213,14 +213,17 @@ impl Registry {
     /// # Errors
     /// Storage errors.
     pub fn orphans(&self, limit: u64) -> Result<u64> {
+        let snapshot = self.snapshot()?;
         let mut count = 0;
-        let all = prefix::all_orphans();
-        self.snapshot()?
-            .visit::<Orphans>(&all, &prefix_end(&all), |_, ()| {
-                count += 1;
-                count < limit
-            })
-            .map_err(Error::internal)?;
+        for wait in Wait::ALL {
+            let orphans = prefix::orphans(wait);
+            snapshot
+                .visit::<Orphans>(&orphans, &prefix_end(&orphans), |_, ()| {
+                    count += 1;
+                    count < limit
+                })
+                .map_err(Error::internal)?;
+        }
         Ok(count)
     }
 
