@@ -301,7 +301,11 @@ impl Appending {
         }
         let received = self.state.progress.received;
         if self.next.received > received
-            && let Err(e) = blocking(move || Ok(self.cut())).await
+            && let Err(e) = blocking(move || {
+                self.cut();
+                Ok(())
+            })
+            .await
         {
             return e;
         }

@@ -1,6 +1,8 @@
 //! The surface as a whole, over a registry in a folder of its own, without sockets. What a connection adds, real
 //! clients and crashes are in the workspace's `tests` package.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;

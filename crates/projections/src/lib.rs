@@ -20,4 +20,4 @@ pub use rebuild::{
 };
 pub use snapshot::Snapshot;
 pub use verify::{Fingerprints, compare, fingerprints};
-pub use working::{Base, Changes, Empty, Rows, Stored, Tracked, Working, prefix_end};
+pub use working::{Base, Changes, Empty, Rows, Stored, StoredSnapshot, Tracked, Working, prefix_end};

@@ -6,13 +6,11 @@
 
 use std::ops::ControlFlow;
 
-use redb::{
-    Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{Durability, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use supercargo_eventlog::{Db, DbError, Log, LogError, RedbLog};
 
 use crate::folds::fold;
-use crate::working::{Stored, Working, write_changes};
+use crate::working::{Stored, StoredSnapshot, Working, write_changes};
 
 /// `in use` and `building` → (generation, seq folded up to).
 const GENERATIONS: TableDefinition<'static, &'static str, (u64, u64)> = TableDefinition::new("generations");
@@ -35,7 +33,9 @@ pub enum RebuildError {
     #[error(transparent)]
     Storage(#[from] DbError),
     /// It was interrupted; the next one goes on from there.
-    #[error("interrupted at record {at}; the tables in use are the old ones")]
+    #[error(
+        "interrupted at record {at}: the tables in use are the old ones, and running it again goes on there"
+    )]
     Interrupted {
         /// How many records were folded and kept.
         at: u64,
@@ -76,9 +76,7 @@ pub fn generation(txn: &ReadTransaction) -> Result<u64, redb::Error> {
 ///
 /// # Errors
 /// Storage errors.
-pub fn open_generation(
-    txn: &ReadTransaction,
-) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, redb::Error> {
+pub fn open_generation(txn: &ReadTransaction) -> Result<Option<StoredSnapshot>, redb::Error> {
     match txn.open_table(table_definition(&table_name(generation(txn)?))) {
         Ok(table) => Ok(Some(table)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -161,14 +159,7 @@ impl<'d> Rebuilder<'d> {
     fn resume(&self) -> Result<(u64, u64), RebuildError> {
         let txn = self.db.begin_read()?;
         let in_use = generation(&txn).map_err(|e| self.storage(e))?;
-        match txn.open_table(GENERATIONS) {
-            Ok(table) => {
-                let building = table.get(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value());
-                Ok(building.unwrap_or((in_use + 1, 0)))
-            }
-            Err(TableError::TableDoesNotExist(_)) => Ok((in_use + 1, 0)),
-            Err(e) => Err(self.storage(e)),
-        }
+        Ok(self.building(&txn)?.unwrap_or((in_use + 1, 0)))
     }
 
     /// Makes what was committed without durability durable.
@@ -197,17 +188,28 @@ impl<'d> Rebuilder<'d> {
     /// # Errors
     /// Storage errors.
     pub fn abandon(&self) -> Result<bool, RebuildError> {
+        if self.building(&self.db.begin_read()?)?.is_none() {
+            return Ok(false);
+        }
         let txn = self.db.begin_write()?;
-        let building = {
+        {
             let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
             let building =
                 generations.remove(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value().0);
             if let Some(generation) = building {
                 txn.delete_table(table_definition(&table_name(generation))).map_err(|e| self.storage(e))?;
             }
-            building
-        };
+        }
         txn.commit().map_err(|e| self.storage(e))?;
-        Ok(building.is_some())
+        Ok(true)
+    }
+
+    /// The unfinished generation, where there is one, and how far it has come.
+    fn building(&self, txn: &ReadTransaction) -> Result<Option<(u64, u64)>, RebuildError> {
+        match txn.open_table(GENERATIONS) {
+            Ok(table) => Ok(table.get(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(e) => Err(self.storage(e)),
+        }
     }
 }

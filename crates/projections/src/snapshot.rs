@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use redb::{ReadOnlyTable, ReadTransaction, StorageError};
+use redb::{ReadTransaction, StorageError};
 use supercargo_eventlog::{Db, DbError};
 
 use crate::codec::decode_row;
 use crate::rebuild::open_generation;
 use crate::tables::Table;
-use crate::working::{Base, Rows, Tracked};
+use crate::working::{Base, Rows, StoredSnapshot, Tracked};
 
 /// The tables as one commit left them.
 pub struct Snapshot {
     db: Arc<Db>,
     txn: ReadTransaction,
-    table: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    table: Option<StoredSnapshot>,
     error: Option<StorageError>,
 }
 
@@ -41,7 +41,7 @@ impl Snapshot {
     }
 
     /// The table that all rows are in; `None` where nothing was ever committed.
-    pub fn stored(&self) -> Option<&ReadOnlyTable<&'static [u8], &'static [u8]>> {
+    pub fn stored(&self) -> Option<&StoredSnapshot> {
         self.table.as_ref()
     }
 

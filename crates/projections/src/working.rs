@@ -18,6 +18,9 @@ use crate::tables::{self, NameId, Table};
 /// The table that the rows of all tables are kept in.
 pub type Stored<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
+/// The same, for reading at one commit.
+pub type StoredSnapshot = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// Changes in key order: a row to write, or `None` for a key to remove.
 pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
@@ -81,7 +84,7 @@ macro_rules! base_of_table {
 }
 
 base_of_table!(Stored<'_>);
-base_of_table!(redb::ReadOnlyTable<&'static [u8], &'static [u8]>);
+base_of_table!(StoredSnapshot);
 
 /// What only reads may lie below too: nothing that is folded over it can reach it.
 impl<B: Base> Base for &B {

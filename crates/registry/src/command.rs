@@ -119,23 +119,14 @@ impl Collected {
         self.contents.is_empty() && self.blobs.is_empty()
     }
 
+    /// How many contents left their names.
+    pub fn contents_count(&self) -> u64 {
+        self.contents.iter().map(|contents| contents.digests.len() as u64).sum()
+    }
+
     /// Bytes that are freed.
     pub fn bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.size).sum()
-    }
-
-    /// Adds what a further step did.
-    pub(crate) fn merge(&mut self, more: Collected) {
-        for contents in more.contents {
-            let of_name = |known: &&mut CollectedContents| {
-                known.repository == contents.repository && known.name == contents.name
-            };
-            match self.contents.iter_mut().find(of_name) {
-                Some(known) => known.digests.extend(contents.digests),
-                None => self.contents.push(contents),
-            }
-        }
-        self.blobs.extend(more.blobs);
     }
 }
 

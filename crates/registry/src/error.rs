@@ -32,6 +32,14 @@ pub enum Error {
     /// The name holds no such manifest, or no such tag.
     #[error("manifest {0} is not known here")]
     ManifestUnknown(String),
+    /// The log has no such record.
+    #[error("there is no record {seq}: the log holds {size}, counted from 0")]
+    RecordUnknown {
+        /// The record's seq.
+        seq: u64,
+        /// How many records the log holds.
+        size: u64,
+    },
     /// A manifest refers to things that the name does not hold.
     #[error("the manifest refers to content that was not pushed to this name")]
     ManifestBlobUnknown(Vec<Digest>),

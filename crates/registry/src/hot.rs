@@ -83,7 +83,6 @@ impl Hot {
     fn slot(&self, repository: &RepoKey, name: &RepoName) -> &AtomicU64 {
         let hash = BuildHasherDefault::<FxHasher>::default().hash_one((repository, name));
         // SLOTS is a power of two and the top bits are FxHash's best.
-        #[expect(clippy::cast_possible_truncation, reason = "the top twelve bits")]
         &self.changes[(hash >> 52) as usize % SLOTS]
     }
 

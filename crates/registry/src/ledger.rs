@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use supercargo_blobs::crash_point;
 use supercargo_eventlog::{Db, Event, Record, RedbLog};
 use supercargo_model::{Digest, Timestamp};
-use supercargo_projections::{Rows, Working, fold, generation, open_for_writing};
+use supercargo_projections::{Rebuilder, Rows, Working, fold, generation, open_for_writing};
 use tokio::sync::{mpsc, oneshot};
 use uuid::{NoContext, Uuid};
 
@@ -143,6 +143,8 @@ struct Writer {
     generation: u64,
     /// Whether the file must be reopened before it is used.
     suspect: bool,
+    /// Whether it was seen to that no unfinished rebuild is in the file.
+    alone: bool,
 }
 
 /// What a group leaves to be done once it is committed, and told to its callers.
@@ -163,6 +165,7 @@ impl Writer {
             last_at: Timestamp::default(),
             generation: 1,
             suspect: false,
+            alone: false,
         };
         writer.load()?;
         Ok(writer)
@@ -210,6 +213,17 @@ impl Writer {
         }
         if submissions.is_empty() {
             return;
+        }
+        if !self.alone {
+            // A rebuild that was broken off would not have what is appended from now on.
+            match Rebuilder::new(&self.parts.db, &self.parts.log).abandon() {
+                Ok(_) => self.alone = true,
+                Err(error) => {
+                    tracing::error!(%error, "an unfinished rebuild can't be given up");
+                    answer_all(submissions, || Error::Unavailable);
+                    return;
+                }
+            }
         }
         let mut group = Group::default();
         let committed = self.commit(submissions, &mut group);
@@ -335,9 +349,9 @@ impl Writer {
     }
 }
 
-fn condemned<'e>(
+fn condemned(
     view: &mut impl Rows,
-    events: &'e [Event],
+    events: &[Event],
 ) -> Vec<(supercargo_projections::tables::NameId, Digest)> {
     use supercargo_projections::tables::Names;
     let mut condemned = Vec::new();

@@ -26,11 +26,11 @@ pub use command::{Collected, GcPolicy};
 pub use error::Error;
 pub use folder::{DATABASE_FILE, DataFolder, OpenError};
 pub use ledger::WriterOptions;
-pub use maintenance::{CollectPlan, Scrubbed, Swept};
+pub use maintenance::{ScrubOptions, ScrubProgress, Scrubbed, Swept};
 pub use pushes::{PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
 pub use registry::{Caller, Clock, FIRST_REPOSITORY, Options, Peer, Registry, SystemClock};
-pub use replay::{ImportError, ReplayError, Replayed, Until};
+pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep, Replayed, Until};
 pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,
 };

@@ -13,24 +13,14 @@ use supercargo_blobs::crash_point;
 use supercargo_eventlog::event::Rot;
 use supercargo_eventlog::{Actor, Api, Event, Origin, Record};
 use supercargo_model::{Digest, RepoKey, Timestamp};
-use supercargo_projections::tables::{Blobs, prefix};
+use supercargo_projections::tables::{BlobRow, Blobs, prefix};
 use supercargo_projections::{Snapshot, Working, fold, prefix_end};
 
 use crate::command::{CollectCursor, Collected, Command, Outcome};
 use crate::decide::decide;
+use crate::reads::{after_blob, blobs_after};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
-
-/// What a collection would do, by a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CollectPlan {
-    /// What would be removed.
-    pub collected: Collected,
-    /// Bytes that would be freed.
-    pub bytes: u64,
-    /// Names this plan: another one differs in what it would remove.
-    pub hash: String,
-}
 
 /// What a sweep removed: bytes that no record mentions, and sessions that expired.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,14 +46,35 @@ pub struct Scrubbed {
     pub rotten: Vec<(Digest, Rot)>,
 }
 
+/// How a scrub is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScrubOptions {
+    /// How fast it reads at most, in bytes per second.
+    pub bytes_per_second: Option<u64>,
+    /// The blob after which it begins: the last one that an interrupted scrub read.
+    pub after: Option<Digest>,
+}
+
+/// How far a scrub has come.
+#[derive(Debug, Clone, Copy)]
+pub struct ScrubProgress {
+    /// The blob that was read last.
+    pub last: Digest,
+    /// Bytes read.
+    pub done: u64,
+    /// Bytes to read, as they were counted at its begin.
+    pub of: u64,
+}
+
 impl Registry {
-    /// What a collection would remove now. Leases are not asked: a plan shows what is due.
+    /// What a collection would remove now, given to `each` step by step. Leases are not asked: a plan shows
+    /// what is due. Answers with the plan's hash: another one differs in what it would remove.
     ///
     /// # Errors
     /// Storage errors.
-    pub fn plan_collection(&self) -> Result<CollectPlan> {
+    pub fn plan_collection(&self, mut each: impl FnMut(Collected)) -> Result<String> {
         let snapshot = self.snapshot()?;
-        let mut collected = Collected::default();
+        let mut hasher = Sha256::new();
         if let Some(stored) = snapshot.stored() {
             // Read-only tables below: what is folded here is forgotten with it.
             let mut state = Working::new(stored);
@@ -77,7 +88,15 @@ impl Registry {
                 let Outcome::Collected { collected: step, cursor: next, more } = decision.outcome else {
                     return Err(Error::unexpected(&decision.outcome));
                 };
-                collected.merge(step);
+                for contents in &step.contents {
+                    for digest in &contents.digests {
+                        hasher.update(format!("{}/{}@{digest}\n", contents.repository, contents.name));
+                    }
+                }
+                for blob in &step.blobs {
+                    hasher.update(format!("{}\n", blob.digest));
+                }
+                each(step);
                 cursor = next;
                 if !more {
                     break;
@@ -85,41 +104,35 @@ impl Registry {
             }
             state.finish().map_err(Error::internal)?;
         }
-        let mut hasher = Sha256::new();
-        for contents in &collected.contents {
-            for digest in &contents.digests {
-                hasher.update(format!("{}/{}@{digest}\n", contents.repository, contents.name));
-            }
-        }
-        for blob in &collected.blobs {
-            hasher.update(format!("{}\n", blob.digest));
-        }
-        let hash = Digest::sha256(hasher.finalize().into()).hex();
-        Ok(CollectPlan { bytes: collected.bytes(), collected, hash })
+        Ok(Digest::sha256(hasher.finalize().into()).hex())
     }
 
-    /// Collects orphans until there is nothing left that may go. With `plan`, only where it would do what
-    /// that plan said.
+    /// Collects orphans until there is nothing left that may go, and gives what each step removed to `each`.
+    /// With `plan`, only where it would do what that plan said.
     ///
     /// # Errors
     /// [`Error::Precondition`] where the plan is another by now; those of a commit.
-    pub async fn collect(&self, caller: &Caller, plan: Option<&str>) -> Result<Collected> {
+    pub async fn collect(
+        &self,
+        caller: &Caller,
+        plan: Option<&str>,
+        mut each: impl FnMut(Collected) + Send,
+    ) -> Result<()> {
         let _one_at_a_time = self.collecting.lock().await;
         if let Some(plan) = plan {
-            let present = self.plan_collection()?.hash;
+            let present = self.plan_collection(|_| {})?;
             if present != plan {
                 return Err(Error::Precondition(format!("the plan is {present} by now; look at it again")));
             }
         }
-        let mut all = Collected::default();
         let mut cursor = CollectCursor::default();
         loop {
             let (step, next, more) = self.collect_step(caller, cursor).await?;
             self.unlink(&step).await?;
-            all.merge(step);
+            each(step);
             cursor = next;
             if !more {
-                return Ok(all);
+                return Ok(());
             }
         }
     }
@@ -257,15 +270,21 @@ impl Registry {
         Ok(swept)
     }
 
-    /// Reads every stored blob and compares it with its digest, at most `bytes_per_second` fast. Rot is
-    /// recorded as it is found. Stopped by dropping the future, between two blobs.
+    /// Reads every stored blob and compares it with its digest. Rot is recorded as it is found. Stopped by
+    /// dropping the future, between two blobs; `watch` is told of each, so that another scrub can go on there.
     ///
     /// # Errors
     /// Storage errors of the tables; those of a blob are its rot.
-    pub async fn scrub(&self, caller: &Caller, bytes_per_second: Option<u64>) -> Result<Scrubbed> {
+    pub async fn scrub(
+        &self,
+        caller: &Caller,
+        options: ScrubOptions,
+        mut watch: impl FnMut(ScrubProgress) + Send,
+    ) -> Result<Scrubbed> {
         let _one_at_a_time = self.scrubbing.lock().await;
+        let of = self.bytes_to_scrub(options.after.as_ref())?;
         let mut scrubbed = Scrubbed::default();
-        let mut after: Option<Digest> = None;
+        let mut after = options.after;
         while let Some((digest, size)) = self.next_to_scrub(after.as_ref())? {
             after = Some(digest);
             let began = Instant::now();
@@ -279,7 +298,8 @@ impl Registry {
                 self.ledger.submit(caller, Command::RecordRot { digest, rot }, None).await?;
                 scrubbed.rotten.push((digest, rot));
             }
-            if let Some(rate) = bytes_per_second.filter(|rate| *rate > 0) {
+            watch(ScrubProgress { last: digest, done: scrubbed.bytes, of });
+            if let Some(rate) = options.bytes_per_second.filter(|rate| *rate > 0) {
                 #[expect(clippy::cast_precision_loss, reason = "a rate")]
                 let should_take = Duration::from_secs_f64(size as f64 / rate as f64);
                 tokio::time::sleep(should_take.saturating_sub(began.elapsed())).await;
@@ -290,19 +310,31 @@ impl Registry {
 
     fn next_to_scrub(&self, after: Option<&Digest>) -> Result<Option<(Digest, u64)>> {
         let snapshot = self.snapshot()?;
-        let blobs = prefix::blobs();
-        // Past the holders of the last one, which are what lies behind it.
-        let start = after.map_or_else(|| blobs.clone(), |after| prefix_end(&prefix::holders(after)));
-        let mut next = None;
-        snapshot
-            .visit::<Blobs>(&start, &prefix_end(&blobs), |digest, row| {
-                if row.holders > 0 && !row.rotten {
-                    next = Some((digest, row.size));
-                }
-                next.is_none()
-            })
+        let mut after = after.copied();
+        loop {
+            let Some((digest, row)) = blobs_after(&snapshot, after.as_ref(), 1)?.pop() else {
+                return Ok(None);
+            };
+            if is_scrubbed(&row) {
+                return Ok(Some((digest, row.size)));
+            }
+            after = Some(digest);
+        }
+    }
+
+    fn bytes_to_scrub(&self, after: Option<&Digest>) -> Result<u64> {
+        let mut bytes = 0;
+        let count = |_, row: BlobRow| {
+            if is_scrubbed(&row) {
+                bytes += row.size;
+            }
+            true
+        };
+        let start = after_blob(after);
+        self.snapshot()?
+            .visit::<Blobs>(&start, &prefix_end(&prefix::blobs()), count)
             .map_err(Error::internal)?;
-        Ok(next)
+        Ok(bytes)
     }
 
     /// What is wrong with a stored blob.
@@ -317,6 +349,11 @@ impl Registry {
         }
         Ok(rot)
     }
+}
+
+/// Whether a scrub reads a blob: not what waits to be collected, nor what is known to be rotten.
+const fn is_scrubbed(row: &BlobRow) -> bool {
+    row.holders > 0 && !row.rotten
 }
 
 /// An event of a plan in the envelope that folds want; nobody sees it.

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use supercargo_blobs::{BlobFile, StoreError};
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
 use supercargo_projections::tables::{
-    Blobs, Contents, Manifests, NameId, Names, Referrers, Repositories, Table, Tags, prefix,
+    BlobRow, Blobs, Contents, Manifests, NameId, Names, Referrers, Repositories, Table, Tags, prefix,
 };
 use supercargo_projections::{KeyWriter, Snapshot, prefix_end};
 
@@ -384,6 +384,29 @@ fn sound_blob(
         return Err(unknown());
     }
     Ok((id, content.size))
+}
+
+/// Blobs after a digest, over all names, at most `n`.
+pub(crate) fn blobs_after(
+    snapshot: &Snapshot,
+    after: Option<&Digest>,
+    n: usize,
+) -> Result<Vec<(Digest, BlobRow)>> {
+    let mut found = Vec::new();
+    let visit = |digest, row| {
+        found.push((digest, row));
+        found.len() < n
+    };
+    snapshot
+        .visit::<Blobs>(&after_blob(after), &prefix_end(&prefix::blobs()), visit)
+        .map_err(Error::internal)?;
+    Ok(found)
+}
+
+/// Where the blobs after a digest begin; all of them, after none.
+pub(crate) fn after_blob(after: Option<&Digest>) -> Vec<u8> {
+    // A blob's holders are what lies behind it.
+    after.map_or_else(prefix::blobs, |after| prefix_end(&prefix::holders(after)))
 }
 
 /// Rows of a prefix from `start` on, as far as `take` wants them, at most `n` and whether there are more.

@@ -8,7 +8,7 @@ use supercargo_blobs::{BlobStore, StoreOptions};
 use supercargo_eventlog::{Actor, Api, Db, Log, Origin, RedbLog, RepositoryConfig};
 use supercargo_model::{RepoKey, Timestamp};
 use supercargo_projections::tables::{Orphans, Wait, prefix};
-use supercargo_projections::{Rebuilder, Snapshot, prefix_end};
+use supercargo_projections::{Snapshot, prefix_end};
 use tokio::sync::watch;
 
 use crate::command::{Command, GcPolicy};
@@ -59,8 +59,10 @@ impl Clock for SystemClock {
 /// How a registry is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The data folder; made where there is none.
+    /// The data folder.
     pub data: PathBuf,
+    /// Whether it is made where there is none.
+    pub create: bool,
     /// How long what nothing refers to is kept.
     pub gc: GcPolicy,
     /// How long a folder is empty before it is pruned (`prune.empty_after`).
@@ -87,6 +89,7 @@ impl Options {
     pub fn new(data: impl Into<PathBuf>) -> Options {
         Options {
             data: data.into(),
+            create: true,
             gc: GcPolicy::default(),
             prune_empty_after: Duration::from_secs(5 * 60),
             uploads_expire_after: Duration::from_secs(24 * 60 * 60),
@@ -123,15 +126,15 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens the data folder, makes it where there is none, and starts the writer. Blocks.
+    /// Opens the data folder and starts the writer. Blocks. Nothing is written to a folder that is there
+    /// already, until a command is.
     ///
     /// # Errors
     /// [`OpenError`], as its variants say.
     pub fn open(options: Options) -> Result<Arc<Registry>, OpenError> {
-        let folder = DataFolder::open(&options.data, true, options.cache_bytes, options.store.clone())?;
+        let folder =
+            DataFolder::open(&options.data, options.create, options.cache_bytes, options.store.clone())?;
         let storage = |message: String| OpenError::Storage { path: options.data.clone(), message };
-        // A rebuild that was broken off would not have what is appended from now on.
-        Rebuilder::new(&folder.db, &folder.log).abandon().map_err(|e| storage(e.to_string()))?;
         let leases = Arc::new(Leases::default());
         let hot = Arc::new(Hot::new(options.hot_bytes));
         let stats = Arc::new(Stats::default());
@@ -189,6 +192,11 @@ impl Registry {
         self.closing.send_replace(true);
     }
 
+    /// Whether the registry is about to close.
+    pub fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
     /// Waits until the registry is about to close.
     pub async fn closing(&self) {
         // The sender lives as long as the registry does, so this can't fail.
@@ -200,7 +208,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::DiskFull`].
     pub fn check_ready(&self) -> Result<()> {
-        if *self.closing.borrow() || !self.ledger.at_work() {
+        if self.is_closing() || !self.ledger.at_work() {
             return Err(Error::Unavailable);
         }
         self.snapshot()?;

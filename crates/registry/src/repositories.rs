@@ -331,7 +331,7 @@ impl Registry {
                 match source {
                     Source::Tag(tag) if tags.len() < INSPECTED_MAX => tags.push(tag),
                     Source::Manifest(manifest) if listed_by.len() < INSPECTED_MAX => {
-                        listed_by.push((manifest, kind))
+                        listed_by.push((manifest, kind));
                     }
                     _ => return Some(()),
                 }

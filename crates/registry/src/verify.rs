@@ -8,7 +8,7 @@ use supercargo_blobs::{BlobStore, StoreError};
 use supercargo_eventlog::event::Rot;
 use supercargo_eventlog::{Db, LogError};
 use supercargo_model::{Digest, limits};
-use supercargo_projections::tables::{Blobs, prefix};
+use supercargo_projections::tables::{BlobRow, Blobs, prefix};
 use supercargo_projections::{
     Fingerprints, Snapshot, Working, compare, fingerprints, fold, open_for_writing, prefix_end,
 };
@@ -172,39 +172,46 @@ impl DataFolder {
         report: &mut VerifyReport,
         watch: &mut impl FnMut(VerifyProgress) -> ControlFlow<()>,
     ) -> Result<()> {
-        let mut mentioned = Vec::new();
-        let mut total = 0;
-        snapshot
-            .visit::<Blobs>(&prefix::blobs(), &prefix_end(&prefix::blobs()), |digest, row| {
-                // One that is known to be rotten, or waits to be collected, is expected all the same: its
-                // bytes go after the record that says so.
-                total += row.size;
-                mentioned.push((digest, row.size, row.rotten));
-                true
-            })
-            .map_err(Error::internal)?;
-        for (digest, size, known_rotten) in mentioned {
+        let (start, end) = (prefix::blobs(), prefix_end(&prefix::blobs()));
+        let mut of = 0;
+        let count = |_, row: BlobRow| {
+            of += row.size;
+            true
+        };
+        snapshot.visit::<Blobs>(&start, &end, count).map_err(Error::internal)?;
+        let mut ended = Ok(());
+        // A blob that is known to be rotten, or waits to be collected, is expected all the same: its bytes go
+        // after the record that says so.
+        let look = |digest: Digest, row: BlobRow| {
             report.blobs += 1;
-            report.bytes += size;
-            let rot = examine(snapshot, &self.blobs, &digest, size, deep);
-            // Beside a server, the bytes of a blob that was collected since the snapshot are gone rightly.
-            let still = || {
-                Snapshot::open(&self.db)
-                    .and_then(|now| now.get::<Blobs>(&digest))
-                    .map_err(Error::internal)
-                    .map(|row| row.is_some())
-            };
-            if let Some(rot) = rot
-                && still()?
-            {
-                let known = if known_rotten { " (as its record says)" } else { "" };
-                report.problem("blob", format!("{digest}: {}{known}", rot_text(rot)));
+            report.bytes += row.size;
+            if let Some(rot) = examine(snapshot, &self.blobs, &digest, row.size, deep) {
+                match self.is_still_mentioned(&digest) {
+                    // Beside a server, the bytes of a blob that was collected since are gone rightly.
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let known = if row.rotten { " (as its record says)" } else { "" };
+                        report.problem("blob", format!("{digest}: {}{known}", rot_text(rot)));
+                    }
+                    Err(e) => {
+                        ended = Err(e);
+                        return false;
+                    }
+                }
             }
-            if watch(VerifyProgress { step: VerifyStep::Blobs, done: report.bytes, of: total }).is_break() {
-                return Err(Error::Unavailable);
+            let progress = VerifyProgress { step: VerifyStep::Blobs, done: report.bytes, of };
+            if watch(progress).is_break() {
+                ended = Err(Error::Unavailable);
             }
-        }
-        Ok(())
+            ended.is_ok()
+        };
+        snapshot.visit::<Blobs>(&start, &end, look).map_err(Error::internal)?;
+        ended
+    }
+
+    fn is_still_mentioned(&self, digest: &Digest) -> Result<bool> {
+        let now = Snapshot::open(&self.db).map_err(Error::internal)?;
+        Ok(now.get::<Blobs>(digest).map_err(Error::internal)?.is_some())
     }
 }
 

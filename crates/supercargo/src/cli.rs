@@ -42,6 +42,21 @@ struct Cli {
 enum Command {
     Serve(commands::serve::Args),
     #[command(subcommand)]
+    Log(commands::log::Command),
+    Replay(commands::replay::Args),
+    Verify(commands::verify::Args),
+    Gc(commands::maintain::GcArgs),
+    Prune(commands::maintain::PruneArgs),
+    Sweep(commands::maintain::SweepArgs),
+    Scrub(commands::maintain::ScrubArgs),
+    #[command(subcommand)]
+    Repo(commands::repo::Command),
+    #[command(subcommand)]
+    Name(commands::repo::NameCommand),
+    #[command(subcommand)]
+    Tag(commands::tag::Command),
+    Inspect(commands::tag::InspectArgs),
+    #[command(subcommand)]
     Config(commands::config::Command),
 }
 
@@ -49,9 +64,20 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let common = Common { json: cli.json, config: cli.config };
-    let outcome = match cli.command {
-        Command::Serve(args) => commands::serve::run(&args, &common),
-        Command::Config(command) => commands::config::run(&command, &common),
+    let outcome = match &cli.command {
+        Command::Serve(args) => commands::serve::run(args, &common),
+        Command::Log(command) => commands::log::run(command, &common),
+        Command::Replay(args) => commands::replay::run(args, &common),
+        Command::Verify(args) => commands::verify::run(args, &common),
+        Command::Gc(args) => commands::maintain::gc(args, &common),
+        Command::Prune(args) => commands::maintain::prune(args, &common),
+        Command::Sweep(args) => commands::maintain::sweep(args, &common),
+        Command::Scrub(args) => commands::maintain::scrub(args, &common),
+        Command::Repo(command) => commands::repo::run(command, &common),
+        Command::Name(command) => commands::repo::run_name(command, &common),
+        Command::Tag(command) => commands::tag::run(command, &common),
+        Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::Config(command) => commands::config::run(command, &common),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +90,9 @@ pub(crate) fn run() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the one place that says why a command failed")]
 fn report(failure: &Failure, json: bool) {
+    if matches!(failure, Failure::ReaderGone) {
+        return;
+    }
     if json {
         let error = serde_json::json!({ "code": failure.code(), "message": failure.to_string() });
         eprintln!("{}", serde_json::json!({ "error": error }));

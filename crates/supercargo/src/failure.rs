@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// What was asked for can't be done, as the command line or the configuration stands.
     #[error("{0}")]
     Usage(String),
+    /// Whoever read stdout has seen enough (`| head`): there is nobody left to print for.
+    #[error("stdout was closed")]
+    ReaderGone,
     /// Another process has the data folder.
     #[error("{0}")]
     Held(String),
@@ -30,6 +33,7 @@ impl Failure {
     /// The process's exit code. `supercargo --help` lists them.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
+            Failure::ReaderGone => 0,
             Failure::Failed(_) | Failure::Finding => 1,
             Failure::Usage(_) => 2,
             Failure::Held(_) => 3,
@@ -41,6 +45,7 @@ impl Failure {
         match self {
             Failure::Failed(_) => "failed",
             Failure::Finding => "finding",
+            Failure::ReaderGone => "reader_gone",
             Failure::Usage(_) => "usage",
             Failure::Held(_) => "held",
         }

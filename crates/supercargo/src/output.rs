@@ -37,10 +37,13 @@ pub(crate) fn value<T: Serialize + ?Sized, D: Display>(
     if as_json { json(value) } else { line(text(value)) }
 }
 
-/// A reader that has seen enough (`| head`) is no failure: there is nobody left to print for.
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other.map_err(|e| Failure::Failed(format!("stdout: {e}"))),
-    }
+/// What came of writing to stdout.
+///
+/// # Errors
+/// [`Failure::ReaderGone`], which is no failure, and [`Failure::Failed`].
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+        _ => Failure::Failed(format!("stdout: {e}")),
+    })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use supercargo_registry::{Caller, Error, Registry};
+use supercargo_registry::{Caller, Collected, Error, Registry, ScrubOptions};
 use tokio::sync::watch;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
@@ -207,17 +207,16 @@ fn caller() -> Caller {
 }
 
 async fn collect(registry: &Registry) -> Result<(), Error> {
-    let collected = registry.collect(&caller(), None).await?;
+    let (mut contents, mut blobs, mut bytes) = (0, 0, 0);
+    let count = |step: Collected| {
+        contents += step.contents_count();
+        blobs += step.blobs.len();
+        bytes += step.bytes();
+    };
+    registry.collect(&caller(), None, count).await?;
     let swept = registry.sweep_sessions().await?;
-    if !collected.is_empty() || swept.sessions > 0 {
-        let contents: usize = collected.contents.iter().map(|contents| contents.digests.len()).sum();
-        tracing::info!(
-            contents,
-            blobs = collected.blobs.len(),
-            bytes = collected.bytes(),
-            sessions = swept.sessions,
-            "collected"
-        );
+    if contents > 0 || blobs > 0 || swept.sessions > 0 {
+        tracing::info!(contents, blobs, bytes, sessions = swept.sessions, "collected");
     }
     Ok(())
 }
@@ -239,7 +238,8 @@ async fn sweep(registry: &Registry) -> Result<(), Error> {
 }
 
 async fn scrub(registry: &Registry, rate: Option<u64>) -> Result<(), Error> {
-    let scrubbed = registry.scrub(&caller(), rate).await?;
+    let options = ScrubOptions { bytes_per_second: rate, after: None };
+    let scrubbed = registry.scrub(&caller(), options, |_| {}).await?;
     tracing::info!(
         blobs = scrubbed.blobs,
         bytes = scrubbed.bytes,

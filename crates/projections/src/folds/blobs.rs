@@ -35,7 +35,7 @@ pub(super) fn held<B: Base>(
     }
     state.put::<Holders>(&(digest, name.id), ());
     names::count_in_repository(state, name.repository, |usage| {
-        usage.bytes = usage.bytes.saturating_add(size)
+        usage.bytes = usage.bytes.saturating_add(size);
     });
     names::count(state, name.id, |usage| match before.holders {
         0 => usage.own_bytes = usage.own_bytes.saturating_add(size),
@@ -65,7 +65,7 @@ pub(super) fn released<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: 
     state.remove::<Holders>(&(digest, name.id));
     let size = after.size;
     names::count_in_repository(state, name.repository, |usage| {
-        usage.bytes = usage.bytes.saturating_sub(size)
+        usage.bytes = usage.bytes.saturating_sub(size);
     });
     names::count(state, name.id, |usage| {
         let share = if after.holders == 0 { &mut usage.own_bytes } else { &mut usage.shared_bytes };

@@ -64,7 +64,7 @@ pub(super) fn removed<B: Base>(
     if let Some(subject) = row.manifest.subject {
         state.remove::<Referrers>(&(name.id, subject, digest));
         contents::change(state, name, subject, lost(at), |row| {
-            row.referrers = row.referrers.saturating_sub(1)
+            row.referrers = row.referrers.saturating_sub(1);
         });
     }
     state.remove::<Manifests>(&key);

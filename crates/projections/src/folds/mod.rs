@@ -32,10 +32,10 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
     let at = record.at;
     match &record.event {
         Event::RepositoryCreated { repository, config } => {
-            repositories::created(state, repository, config, at)
+            repositories::created(state, repository, config, at);
         }
         Event::RepositoryConfigured { repository, config } => {
-            repositories::configured(state, repository, config)
+            repositories::configured(state, repository, config);
         }
         Event::RepositoryRemoved { repository } => repositories::removed(state, repository),
         Event::BlobAdded { repository, name, digest, size }

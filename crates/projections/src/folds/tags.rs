@@ -31,7 +31,7 @@ pub(super) fn set<B: Base>(
         None => {
             names::count(state, name.id, |usage| names::step(&mut usage.tags, false, true));
             names::count_in_repository(state, name.repository, |usage| {
-                names::step(&mut usage.tags, false, true)
+                names::step(&mut usage.tags, false, true);
             });
             tree::tag_set(state, name, tag, record.at);
         }

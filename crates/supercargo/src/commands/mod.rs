@@ -1,7 +1,17 @@
 //! One module per command: its arguments, and what it does.
 
 pub(crate) mod config;
+pub(crate) mod log;
+pub(crate) mod maintain;
+mod moment;
+mod place;
+mod progress;
+pub(crate) mod replay;
+pub(crate) mod repo;
 pub(crate) mod serve;
+mod show;
+pub(crate) mod tag;
+pub(crate) mod verify;
 
 use std::path::PathBuf;
 

@@ -118,7 +118,8 @@ async fn with_registry(
         }
         let address = listener.local_addr().map_err(Failure::failed)?;
         let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
-        let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone());
+        let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone())
+            .merge(supercargo_admin::router(Arc::clone(registry)));
         let app = App::new(router, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
         listeners.push(Listener { listener, app: Arc::new(app) });
         if json {

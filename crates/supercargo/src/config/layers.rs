@@ -176,7 +176,7 @@ fn load_with(
         refuse_unknown(layer, &known)?;
     }
     let figment = layers.iter().fold(Figment::new(), |figment, layer| figment.merge(layer));
-    let config: Config = figment.extract().map_err(|error| invalid(&layers, error))?;
+    let config: Config = figment.extract().map_err(|error| invalid(&layers, &error))?;
     config.check().map_err(|(key, why)| ConfigError::Invalid {
         key: key.to_owned(),
         origin: source_of(&layers, key).describe(key),
@@ -307,7 +307,7 @@ fn refuse_unknown(layer: &Layer, known: &Dict) -> Result<(), ConfigError> {
 }
 
 /// An error of the extraction in our words.
-fn invalid(layers: &[Layer], error: figment::Error) -> ConfigError {
+fn invalid(layers: &[Layer], error: &figment::Error) -> ConfigError {
     // Errors come as a chain, of which one is enough to act on. An element of a list is told by its list.
     let key = error
         .path

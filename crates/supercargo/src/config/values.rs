@@ -107,7 +107,7 @@ fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// `512KiB`, `64MiB`, `2GiB`.
-fn parse_size(text: &str) -> Result<u64, ValueError> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, ValueError> {
     sum_of_units(text, &SIZE_UNITS).ok_or_else(|| ValueError::Size(text.to_owned()))
 }
 

@@ -1,0 +1,382 @@
+//! The operations over HTTP: paths, parameters, and what is streamed.
+//!
+//! Until there are accounts, whoever may push may do this too. A browser that a foreign page tells to may not:
+//! a request with an Origin that changes something is refused.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
+use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Origin, Record, RepositoryConfig};
+use supercargo_model::RepoKey;
+use supercargo_registry::{Caller, Error, Peer, Registry};
+
+use crate::api::{
+    GcParameters, InspectParameters, LogQuery, NameParameters, NamesParameters, PruneParameters,
+    RangeParameters, RemoveParameters, RepositoryChange, ScrubParameters, TagParameters, TagsParameters,
+    VerifyParameters,
+};
+use crate::error::Refusal;
+use crate::ops;
+
+/// Where everything is.
+pub const BASE: &str = "/api/supercargo/v1";
+
+/// Records that one piece of an export holds.
+const EXPORT_RECORDS: u64 = 512;
+
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+type Shared = State<Arc<Registry>>;
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// A router for everything below [`BASE`].
+pub fn router(registry: Arc<Registry>) -> Router {
+    let api = Router::new()
+        .route("/log", get(log_page))
+        .route("/log/export", get(log_export))
+        .route("/log/follow", get(log_follow))
+        .route("/log/{seq}", get(log_record))
+        .route("/gc", post(gc))
+        .route("/prune", post(prune))
+        .route("/sweep", post(sweep))
+        .route("/scrub", post(scrub))
+        .route("/verify", post(verify))
+        .route("/repositories", get(repositories))
+        .route(
+            "/repositories/{key}",
+            get(repository).put(create_repository).patch(configure_repository).delete(remove_repository),
+        )
+        .route("/repositories/{key}/names", get(names).delete(delete_name))
+        .route("/repositories/{key}/tags", get(tags))
+        .route("/repositories/{key}/history", get(tag_history))
+        .route("/repositories/{key}/inspect", get(inspect))
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "the endpoint does not have that method",
+            )
+        })
+        .layer(middleware::from_fn(refuse_foreign_pages))
+        .with_state(registry);
+    Router::new().nest(BASE, api)
+}
+
+async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.headers().contains_key(header::ORIGIN)
+    {
+        let message = "requests from pages of other origins are not taken";
+        return Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response();
+    }
+    next.run(request).await
+}
+
+/// Parameters of a request, with refusals in this surface's shape.
+struct Parameters<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Parameters<T>, Refusal> {
+        let parameters: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        parameters
+            .map(|Query(parameters)| Parameters(parameters))
+            .map_err(|e| Refusal::invalid(e.body_text()))
+    }
+}
+
+/// A repository's key in the path.
+struct Key(RepoKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Key, Refusal> {
+        let Path(key) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|e| Refusal::invalid(e.body_text()))?;
+        RepoKey::parse(&key).map(Key).map_err(Refusal::invalid)
+    }
+}
+
+/// Who is asking.
+struct Asking(Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asking {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asking, Self::Rejection> {
+        let text = |name: &HeaderName| {
+            let text = String::from_utf8_lossy(parts.headers.get(name)?.as_bytes()).into_owned();
+            Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
+        };
+        Ok(Asking(Caller {
+            actor: Actor::Anonymous,
+            origin: Origin {
+                api: Api::Admin,
+                remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
+                user_agent: text(&header::USER_AGENT),
+                request_id: text(&REQUEST_ID),
+            },
+        }))
+    }
+}
+
+/// Runs what blocks away from the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|e| Err(Error::Internal(e.to_string())))
+}
+
+fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
+    json.map(|Json(body)| body).map_err(|e| Refusal::invalid(e.body_text()))
+}
+
+async fn log_page(
+    State(registry): Shared,
+    Parameters(query): Parameters<LogQuery>,
+) -> Answer<crate::api::LogPage> {
+    answer(blocking(move || ops::log_page(registry.log(), &query)).await)
+}
+
+async fn log_record(State(registry): Shared, Path(seq): Path<String>) -> Answer<Record> {
+    let seq =
+        seq.parse().map_err(|_| Refusal::invalid(format!("{seq:?} is no seq: it is a number from 0 on")))?;
+    answer(blocking(move || ops::log_record(registry.log(), seq)).await)
+}
+
+async fn log_export(
+    State(registry): Shared,
+    Parameters(range): Parameters<RangeParameters>,
+) -> Result<Response, Refusal> {
+    let size = registry.log().size().map_err(|e| Error::Internal(e.to_string()))?;
+    let (from, to) = (range.from.unwrap_or(0), range.to.unwrap_or(size).min(size));
+    // A piece at a time: what is exported is never in memory as a whole.
+    let pieces = stream::try_unfold(from, move |at| {
+        let registry = Arc::clone(&registry);
+        async move {
+            if at >= to {
+                return Ok::<_, std::io::Error>(None);
+            }
+            let end = to.min(at + EXPORT_RECORDS);
+            let read = move || {
+                let records: Vec<Record> = registry.log().read(at..end)?.collect::<Result<_, LogError>>()?;
+                Ok::<_, LogError>(lines(&records))
+            };
+            let piece = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
+            Ok(Some((piece.map_err(std::io::Error::other)?, end)))
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(pieces)).into_response())
+}
+
+async fn log_follow(
+    State(registry): Shared,
+    Parameters(range): Parameters<RangeParameters>,
+) -> Result<Response, Refusal> {
+    let size = registry.log().size().map_err(|e| Error::Internal(e.to_string()))?;
+    let follower = registry.log().follow(range.from.unwrap_or(size));
+    let pieces = stream::try_unfold(
+        (follower, registry),
+        |(mut follower, registry): (Follower, Arc<Registry>)| async {
+            tokio::select! {
+                batch = follower.next_batch() => {
+                    let piece = lines(&batch.map_err(std::io::Error::other)?);
+                    Ok::<_, std::io::Error>(Some((piece, (follower, registry))))
+                }
+                // The server stops: so does this.
+                () = registry.closing() => Ok(None),
+            }
+        },
+    );
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(pieces)).into_response())
+}
+
+/// Records as lines of JSON.
+fn lines(records: &[Record]) -> Bytes {
+    let mut out = Vec::with_capacity(records.len() * 400);
+    for record in records {
+        // Records are plain data, and a Vec takes any number of bytes.
+        if serde_json::to_writer(&mut out, record).is_ok() {
+            out.push(b'\n');
+        }
+    }
+    Bytes::from(out)
+}
+
+async fn gc(
+    State(registry): Shared,
+    Asking(caller): Asking,
+    Parameters(parameters): Parameters<GcParameters>,
+) -> Answer<crate::api::GcReport> {
+    if parameters.dry_run {
+        return answer(blocking(move || ops::plan_gc(&registry)).await);
+    }
+    answer(until_closing(&registry, ops::gc(&registry, &caller, &parameters, |_| {})).await)
+}
+
+async fn prune(
+    State(registry): Shared,
+    Asking(caller): Asking,
+    Parameters(parameters): Parameters<PruneParameters>,
+) -> Answer<crate::api::PruneReport> {
+    if parameters.dry_run {
+        return answer(blocking(move || ops::plan_prune(&registry)).await);
+    }
+    answer(until_closing(&registry, ops::prune(&registry, &caller)).await)
+}
+
+async fn sweep(State(registry): Shared) -> Answer<supercargo_registry::Swept> {
+    answer(until_closing(&registry, registry.sweep()).await)
+}
+
+async fn scrub(
+    State(registry): Shared,
+    Asking(caller): Asking,
+    Parameters(parameters): Parameters<ScrubParameters>,
+) -> Answer<supercargo_registry::Scrubbed> {
+    answer(until_closing(&registry, registry.scrub(&caller, (&parameters).into(), |_| {})).await)
+}
+
+async fn verify(
+    State(registry): Shared,
+    Parameters(parameters): Parameters<VerifyParameters>,
+) -> Answer<supercargo_registry::VerifyReport> {
+    let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+    let still_wanted = Arc::clone(&wanted.0);
+    let verified = Arc::clone(&registry);
+    let verifying = blocking(move || {
+        verified.folder().verify(parameters.deep, |_| match still_wanted.load(Ordering::Relaxed) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        })
+    });
+    answer(until_closing(&registry, verifying).await)
+}
+
+/// True for as long as it lives: what blocks on another thread is not stopped by dropping its future, which
+/// happens when the client goes away or the server stops.
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Work that may take long, left off between two steps when the server stops: what is left is found by the
+/// next run.
+async fn until_closing<T>(
+    registry: &Registry,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        done = work => done,
+        () = registry.closing() => Err(Error::Unavailable),
+    }
+}
+
+async fn repositories(State(registry): Shared) -> Answer<Vec<supercargo_registry::RepositoryInfo>> {
+    answer(registry.repositories())
+}
+
+async fn repository(State(registry): Shared, Key(key): Key) -> Answer<supercargo_registry::RepositoryInfo> {
+    answer(registry.repository(&key))
+}
+
+async fn create_repository(
+    State(registry): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    settings: Result<Json<RepositoryChange>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let config = body(settings)?.apply(RepositoryConfig::default());
+    registry.create_repository(&caller, &key, config).await?;
+    Ok((StatusCode::CREATED, Json(registry.repository(&key)?)).into_response())
+}
+
+async fn configure_repository(
+    State(registry): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    change: Result<Json<RepositoryChange>, JsonRejection>,
+) -> Answer<supercargo_registry::RepositoryInfo> {
+    answer(ops::configure_repository(&registry, &caller, &key, body(change)?).await)
+}
+
+async fn remove_repository(
+    State(registry): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    Parameters(parameters): Parameters<RemoveParameters>,
+) -> Result<StatusCode, Refusal> {
+    registry.remove_repository(&caller, &key, parameters.force).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn names(
+    State(registry): Shared,
+    Key(key): Key,
+    Parameters(parameters): Parameters<NamesParameters>,
+) -> Answer<crate::api::NamesPage> {
+    answer(blocking(move || ops::names(&registry, &key, &parameters)).await)
+}
+
+async fn delete_name(
+    State(registry): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    Parameters(parameters): Parameters<NameParameters>,
+) -> Result<StatusCode, Refusal> {
+    registry.delete_name(&caller, &key, &parameters.name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn tags(
+    State(registry): Shared,
+    Key(key): Key,
+    Parameters(parameters): Parameters<TagsParameters>,
+) -> Answer<crate::api::TagsPage> {
+    answer(blocking(move || ops::tags(&registry, &key, &parameters)).await)
+}
+
+async fn tag_history(
+    State(registry): Shared,
+    Key(key): Key,
+    Parameters(parameters): Parameters<TagParameters>,
+) -> Answer<Vec<supercargo_registry::TagChangeInfo>> {
+    answer(blocking(move || registry.tag_history(&key, &parameters.name, &parameters.tag)).await)
+}
+
+async fn inspect(
+    State(registry): Shared,
+    Key(key): Key,
+    Parameters(parameters): Parameters<InspectParameters>,
+) -> Answer<supercargo_registry::Inspection> {
+    let reference = parameters.reference().map_err(Refusal::invalid)?;
+    answer(blocking(move || registry.inspect(&key, &parameters.name, &reference)).await)
+}
+
+fn answer<T: Serialize>(outcome: Result<T, Error>) -> Answer<T> {
+    outcome.map(Json).map_err(Refusal::from)
+}

@@ -1,0 +1,212 @@
+//! The operations, as functions of a registry. Those that take long, or read much, block or are cut into
+//! steps as their names say; nothing here knows how it was asked.
+
+use supercargo_eventlog::{Log, LogError, Record, RedbLog};
+use supercargo_model::{RepoKey, Timestamp};
+use supercargo_registry::{Caller, Collected, Error, Registry, RepositoryInfo};
+
+use crate::api::{
+    Folder, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery, NamesPage,
+    NamesParameters, PAGE_ENTRIES_MAX, PruneReport, RepositoryChange, TagsPage, TagsParameters,
+};
+
+/// How many records one page looks at, at most: past it the answer says where to go on.
+const LOG_SCAN_RECORDS_MAX: u64 = 100_000;
+/// How many records are read at once, going backwards.
+const LOG_CHUNK_RECORDS: u64 = 512;
+
+fn log_error(error: &LogError) -> Error {
+    Error::Internal(error.to_string())
+}
+
+/// The record of a seq. Blocks.
+///
+/// # Errors
+/// [`Error::RecordUnknown`].
+pub fn log_record(log: &RedbLog, seq: u64) -> Result<Record, Error> {
+    let mut records = log.read(seq..seq.saturating_add(1)).map_err(|e| log_error(&e))?;
+    match records.next() {
+        Some(record) => record.map_err(|e| log_error(&e)),
+        None => Err(Error::RecordUnknown { seq, size: log.size().map_err(|e| log_error(&e))? }),
+    }
+}
+
+/// A page of records. Blocks.
+///
+/// # Errors
+/// [`Error::Invalid`] for a kind that is none; errors of the storage.
+pub fn log_page(log: &RedbLog, query: &LogQuery) -> Result<LogPage, Error> {
+    if let Some(kind) = query.kind.as_deref().filter(|kind| !supercargo_eventlog::Event::KINDS.contains(kind))
+    {
+        let kinds = supercargo_eventlog::Event::KINDS.join(", ");
+        return Err(Error::Invalid(format!("{kind} is no kind of event; there are {kinds}")));
+    }
+    let size = log.size().map_err(|e| log_error(&e))?;
+    let mut from = query.from.unwrap_or(0);
+    let mut to = query.to.unwrap_or(size).min(size);
+    if let Some(since) = query.since {
+        from = from.max(first_at(log, size, |at| at >= since)?);
+    }
+    if let Some(until) = query.until {
+        to = to.min(first_at(log, size, |at| at > until)?);
+    }
+    let limit = query.limit.unwrap_or(LOG_PAGE_RECORDS_MAX).min(LOG_PAGE_RECORDS_MAX);
+    let mut page = LogPage { records: Vec::new(), next: None };
+    if limit == 0 || from >= to {
+        return Ok(page);
+    }
+    if query.oldest_first {
+        let end = to.min(from.saturating_add(LOG_SCAN_RECORDS_MAX));
+        for record in log.read(from..end).map_err(|e| log_error(&e))? {
+            let record = record.map_err(|e| log_error(&e))?;
+            let next = record.seq + 1;
+            if query.matches(&record) {
+                page.records.push(record);
+                if page.records.len() == limit {
+                    page.next = Some(next).filter(|next| *next < to);
+                    return Ok(page);
+                }
+            }
+        }
+        page.next = Some(end).filter(|next| *next < to);
+        return Ok(page);
+    }
+    let lowest = from.max(to.saturating_sub(LOG_SCAN_RECORDS_MAX));
+    let mut end = to;
+    while end > lowest {
+        let start = lowest.max(end.saturating_sub(LOG_CHUNK_RECORDS));
+        let chunk = log.read(start..end).map_err(|e| log_error(&e))?;
+        let chunk: Vec<Record> = chunk.collect::<Result<_, _>>().map_err(|e| log_error(&e))?;
+        for record in chunk.into_iter().rev() {
+            let seq = record.seq;
+            if query.matches(&record) {
+                page.records.push(record);
+                if page.records.len() == limit {
+                    page.next = Some(seq).filter(|seq| *seq > from);
+                    return Ok(page);
+                }
+            }
+        }
+        end = start;
+    }
+    page.next = Some(end).filter(|end| *end > from);
+    Ok(page)
+}
+
+/// The first seq whose record's time passes a test that all later ones pass too: times never run backwards
+/// in the log, so it is found by halving.
+fn first_at(log: &RedbLog, size: u64, passes: impl Fn(Timestamp) -> bool) -> Result<u64, Error> {
+    let (mut low, mut high) = (0, size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if passes(log_record(log, middle)?.at) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(low)
+}
+
+/// What a collection would do. Blocks.
+///
+/// # Errors
+/// Errors of the storage.
+pub fn plan_gc(registry: &Registry) -> Result<GcReport, Error> {
+    let mut report = GcReport { dry_run: true, ..GcReport::default() };
+    report.plan = Some(registry.plan_collection(|step| add(&mut report, step))?);
+    Ok(report)
+}
+
+/// Collects, and sweeps what no record mentions. `watch` is told after each step what was done so far.
+///
+/// # Errors
+/// [`Error::Precondition`] where `plan` is not what would be done; those of a commit.
+pub async fn gc(
+    registry: &Registry,
+    caller: &Caller,
+    parameters: &GcParameters,
+    mut watch: impl FnMut(&GcReport) + Send,
+) -> Result<GcReport, Error> {
+    let mut report = GcReport::default();
+    let each = |step| {
+        add(&mut report, step);
+        watch(&report);
+    };
+    registry.collect(caller, parameters.plan.as_deref(), each).await?;
+    report.swept = registry.sweep().await?;
+    Ok(report)
+}
+
+fn add(report: &mut GcReport, step: Collected) {
+    report.contents += step.contents_count();
+    report.blobs += step.blobs.len() as u64;
+    report.bytes += step.bytes();
+    let room = LISTED_MAX.saturating_sub(report.listed_blobs.len());
+    report.listed_blobs.extend(step.blobs.into_iter().take(room));
+    let mut room = LISTED_MAX
+        .saturating_sub(report.listed_contents.iter().map(|contents| contents.digests.len()).sum::<usize>());
+    for mut contents in step.contents {
+        if room == 0 {
+            break;
+        }
+        contents.digests.truncate(room);
+        room -= contents.digests.len();
+        report.listed_contents.push(contents);
+    }
+}
+
+/// What pruning would do. Blocks.
+///
+/// # Errors
+/// Errors of the storage.
+pub fn plan_prune(registry: &Registry) -> Result<PruneReport, Error> {
+    Ok(PruneReport { dry_run: true, folders: folders(registry.plan_pruning()?) })
+}
+
+/// Prunes empty folders.
+///
+/// # Errors
+/// Those of a commit.
+pub async fn prune(registry: &Registry, caller: &Caller) -> Result<PruneReport, Error> {
+    Ok(PruneReport { dry_run: false, folders: folders(registry.prune(caller).await?) })
+}
+
+fn folders(pruned: Vec<(RepoKey, String)>) -> Vec<Folder> {
+    pruned.into_iter().map(|(repository, path)| Folder { repository, path }).collect()
+}
+
+/// Changes some of a repository's settings.
+///
+/// # Errors
+/// [`Error::RepositoryUnknown`], and those of a commit.
+pub async fn configure_repository(
+    registry: &Registry,
+    caller: &Caller,
+    key: &RepoKey,
+    change: RepositoryChange,
+) -> Result<RepositoryInfo, Error> {
+    let config = change.apply(registry.repository(key)?.config);
+    registry.configure_repository(caller, key, config).await?;
+    registry.repository(key)
+}
+
+/// A page of a repository's names.
+///
+/// # Errors
+/// [`Error::RepositoryUnknown`].
+pub fn names(registry: &Registry, key: &RepoKey, parameters: &NamesParameters) -> Result<NamesPage, Error> {
+    let n = parameters.n.unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX);
+    let page = registry.names(key, parameters.last.as_ref(), n)?;
+    Ok(NamesPage { names: page.entries, more: page.more })
+}
+
+/// A page of a name's tags.
+///
+/// # Errors
+/// [`Error::NameUnknown`], [`Error::RepositoryUnknown`].
+pub fn tags(registry: &Registry, key: &RepoKey, parameters: &TagsParameters) -> Result<TagsPage, Error> {
+    let n = parameters.n.unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX);
+    let page = registry.tag_infos(key, &parameters.name, parameters.last.as_ref(), n)?;
+    Ok(TagsPage { tags: page.entries, more: page.more })
+}
