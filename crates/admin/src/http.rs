@@ -183,8 +183,8 @@ async fn log_export(
                 let records: Vec<Record> = registry.log().read(at..end)?.collect::<Result<_, LogError>>()?;
                 Ok::<_, LogError>(lines(&records))
             };
-            let piece = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
-            Ok(Some((piece.map_err(std::io::Error::other)?, end)))
+            let piece = tokio::task::spawn_blocking(read).await.map_err(broken)?;
+            Ok(Some((piece.map_err(broken)?, end)))
         }
     });
     Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(pieces)).into_response())
@@ -201,7 +201,7 @@ async fn log_follow(
         |(mut follower, registry): (Follower, Arc<Registry>)| async {
             tokio::select! {
                 batch = follower.next_batch() => {
-                    let piece = lines(&batch.map_err(std::io::Error::other)?);
+                    let piece = lines(&batch.map_err(broken)?);
                     Ok::<_, std::io::Error>(Some((piece, (follower, registry))))
                 }
                 // The server stops: so does this.
@@ -210,6 +210,13 @@ async fn log_follow(
         },
     );
     Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(pieces)).into_response())
+}
+
+/// The log could not be read in the middle of an answer: it ends there, visibly, as what is left of it is not
+/// sent.
+fn broken(error: impl std::fmt::Display) -> std::io::Error {
+    tracing::error!(%error, "the log can't be read");
+    std::io::Error::other("the log can't be read")
 }
 
 /// Records as lines of JSON.

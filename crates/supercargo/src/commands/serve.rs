@@ -134,7 +134,7 @@ async fn with_registry(
         "serving"
     );
     let stopping = watch::Sender::new(false);
-    let server = Server::start(listeners, &config.http, open_files, Arc::clone(&metrics), &stopping);
+    let server = Server::start(listeners, &config.http, open_files, &metrics, &stopping);
     let first = signals.next().await;
     tracing::info!(signal = first, "stopping: running requests are finished first");
     registry.begin_close();

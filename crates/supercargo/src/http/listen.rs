@@ -58,7 +58,7 @@ impl Server {
         listeners: Vec<Listener>,
         http: &Http,
         open_files: u64,
-        metrics: Arc<Metrics>,
+        metrics: &Arc<Metrics>,
         stopping: &watch::Sender<bool>,
     ) -> Server {
         let files =
@@ -81,7 +81,7 @@ impl Server {
                     head: http.header_timeout,
                     write: http.body_timeout,
                 },
-                metrics: Arc::clone(&metrics),
+                metrics: Arc::clone(metrics),
                 stopping: stopping.subscribe(),
                 alive: alive.clone(),
             };
