@@ -11,3 +11,6 @@ pub mod ops;
 
 pub use error::{ErrorBody, ErrorDetail};
 pub use http::{BASE, router};
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! mentions is there. Reads only; also beside a server at work, by one snapshot.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use supercargo_blobs::{BlobStore, StoreError};
@@ -103,12 +104,12 @@ impl DataFolder {
         watch: &mut impl FnMut(VerifyProgress) -> ControlFlow<()>,
     ) -> Result<()> {
         let of = self.log.size_in(snapshot.transaction()).map_err(Error::internal)?;
-        let scratch = Scratch::new(self)?;
+        let scratch = scratch(self)?;
         let mut records = self.log.read_in(snapshot.transaction(), 0..of).map_err(Error::internal)?;
         let mut last_at = None;
         let mut ended = false;
         while !ended {
-            let mut txn = scratch.db.begin_write().map_err(Error::internal)?;
+            let mut txn = scratch.begin_write().map_err(Error::internal)?;
             txn.set_durability(redb::Durability::None).map_err(Error::internal)?;
             {
                 let table = open_for_writing(&txn, 1).map_err(Error::internal)?;
@@ -154,7 +155,7 @@ impl DataFolder {
         if report.records != of {
             report.problem("log", format!("it ends after {} of {of} records", report.records));
         }
-        let folded = Snapshot::open(&scratch.db).map_err(Error::internal)?;
+        let folded = Snapshot::open(&scratch).map_err(Error::internal)?;
         if let (Some(expected), Some(actual)) = (folded.stored(), snapshot.stored()) {
             compare(expected, actual, DIFFERENCES_MAX, |table, key, what| {
                 report.problem(table, format!("the row of {} {what}", readable(key)));
@@ -276,24 +277,10 @@ fn readable(key: &[u8]) -> String {
         .collect()
 }
 
-/// A database file that is gone when it is dropped.
-struct Scratch {
-    db: std::sync::Arc<Db>,
-    path: std::path::PathBuf,
-}
-
-impl Scratch {
-    fn new(folder: &DataFolder) -> Result<Scratch> {
-        let path = folder.path.join(format!("verify-{}.redb", uuid::Uuid::now_v7()));
-        let db = Db::open(&path, 64 << 20).map_err(Error::internal)?;
-        Ok(Scratch { db: std::sync::Arc::new(db), path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(e) = std::fs::remove_file(&self.path) {
-            tracing::warn!(error = %e, path = %self.path.display(), "a scratch file was not removed");
-        }
-    }
+/// A database in a file that nothing names: whatever ends the process, its room is free again.
+fn scratch(folder: &DataFolder) -> Result<Arc<Db>> {
+    let path = folder.path.join(format!("verify-{}.redb", uuid::Uuid::now_v7()));
+    let db = Db::open(&path, 64 << 20).map_err(Error::internal)?;
+    std::fs::remove_file(&path).map_err(Error::internal)?;
+    Ok(Arc::new(db))
 }

@@ -19,6 +19,9 @@ Example:
   supercargo serve --data ./data
   docker push localhost:5000/hello";
 
+/// The heading of what every command takes.
+const EVERYWHERE: &str = "Everywhere";
+
 /// A container registry whose record is the truth.
 ///
 /// Every push, tag and delete is an event in an append-only log, and everything a client sees is folded
@@ -27,11 +30,11 @@ Example:
 #[command(name = "supercargo", version, after_help = EXIT_CODES, propagate_version = true)]
 struct Cli {
     /// Print JSON instead of text.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 
     /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", env = "SUPERCARGO_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "SUPERCARGO_CONFIG", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -111,15 +114,17 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Every command shows how it is used.
+    /// Every command shows how it is used, and is in the documentation.
     #[test]
-    fn every_command_has_an_example() {
+    fn every_command_has_an_example_and_a_place_in_the_documentation() {
+        const DOCUMENTATION: &str = include_str!("../../../docs/cli.md");
         fn walk(command: &clap::Command, path: &str) {
-            let path = format!("{path} {}", command.get_name());
+            let path = format!("{path} {}", command.get_name()).trim_start().to_owned();
             let mut commands = command.get_subcommands().filter(|sub| sub.get_name() != "help").peekable();
             if commands.peek().is_none() {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("supercargo "), "{path} --help has no example");
+                assert!(help.contains(&path), "{path} --help has no example");
+                assert!(DOCUMENTATION.contains(&format!("`{path}")), "docs/cli.md does not tell of {path}");
             }
             commands.for_each(|sub| walk(sub, &path));
         }

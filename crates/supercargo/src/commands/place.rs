@@ -15,15 +15,18 @@ use super::Common;
 use crate::config::{Config, Overrides, load};
 use crate::failure::Failure;
 
+/// The heading of [`Place`].
+const WHERE: &str = "Where";
+
 /// Where to work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
     /// The data folder, while no server has it [default: that of the configuration].
-    #[arg(long, value_name = "DIR", conflicts_with = "server")]
+    #[arg(long, value_name = "DIR", conflicts_with = "server", help_heading = WHERE)]
     data: Option<PathBuf>,
 
     /// A running server, such as http://127.0.0.1:5000.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = WHERE)]
     server: Option<String>,
 }
 

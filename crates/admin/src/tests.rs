@@ -60,7 +60,7 @@ fn parse(line: &[u8]) -> Value {
 fn request(method: &str, path: &str, body: Option<&Value>) -> Request<Body> {
     let request = Request::builder()
         .method(method)
-        .uri(format!("{}{path}", supercargo_admin::BASE))
+        .uri(format!("{}{path}", crate::BASE))
         .header("user-agent", "test/1")
         .header("x-request-id", "r-1")
         .extension(Peer(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))));
@@ -76,7 +76,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         registry.ensure_first_repository().await.unwrap();
-        let router = supercargo_admin::router(Arc::clone(&registry));
+        let router = crate::router(Arc::clone(&registry));
         Fixture { registry, router, _folder: folder }
     }
 
@@ -174,7 +174,9 @@ async fn a_listing_goes_on_where_the_last_page_ended() {
     for number in 0..10 {
         fixture.push("n", &format!("t{number}"), "same").await;
     }
-    for (parameters, go_on) in [("kind=TagSet&limit=3&oldest_first=true", "from"), ("kind=TagSet&limit=3", "to")] {
+    for (parameters, go_on) in
+        [("kind=TagSet&limit=3&oldest_first=true", "from"), ("kind=TagSet&limit=3", "to")]
+    {
         let (mut found, mut next) = (Vec::new(), None);
         loop {
             let place = next.map_or_else(String::new, |next| format!("&{go_on}={next}"));
@@ -200,8 +202,10 @@ async fn an_export_is_every_record_as_it_is() {
     assert_eq!(answer.headers["content-type"], "application/x-ndjson");
     let records: Vec<Record> =
         answer.lines().into_iter().map(|line| serde_json::from_value(line).unwrap()).collect();
-    let log: Vec<Record> =
-        supercargo_eventlog::Log::read(fixture.registry.log(), 0..u64::MAX).unwrap().map(Result::unwrap).collect();
+    let log: Vec<Record> = supercargo_eventlog::Log::read(fixture.registry.log(), 0..u64::MAX)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(records, log);
     let part = fixture.get("/log/export?from=510&to=515").await.expect(200);
     assert_eq!(seqs(&part.lines()), [510, 511, 512, 513, 514]);
@@ -263,7 +267,8 @@ async fn what_is_not_understood_is_refused_and_leaves_nothing() {
     ] {
         assert_eq!(fixture.get(path).await.expect(404).code(), "not_found", "{path}");
     }
-    for path in ["/gc?dry_run=perhaps", "/scrub?rate=fast", "/scrub?after=x", "/verify?deep=1", "/prune?x=y"] {
+    for path in ["/gc?dry_run=perhaps", "/scrub?rate=fast", "/scrub?after=x", "/verify?deep=1", "/prune?x=y"]
+    {
         assert_eq!(fixture.post(path).await.expect(400).code(), "invalid", "{path}");
     }
     for (method, body, status, code) in [
@@ -294,7 +299,8 @@ async fn repositories_come_change_and_go() {
 
     // What is not named stays.
     let change = json!({ "sparse-index": true });
-    let changed = fixture.ask(request("PATCH", "/repositories/team-a", Some(&change))).await.expect(200).json();
+    let changed =
+        fixture.ask(request("PATCH", "/repositories/team-a", Some(&change))).await.expect(200).json();
     let config = json!({ "description": "of team A", "docker-api-version": "both", "sparse-index": true });
     assert_eq!(changed["config"], config);
     assert_eq!(fixture.get("/repositories/team-a").await.expect(200).json(), changed);
@@ -314,7 +320,8 @@ async fn repositories_come_change_and_go() {
     let last = &fixture.get("/log?limit=1").await.expect(200).json()["records"][0];
     assert_eq!(last["event"], json!({ "RepositoryRemoved": { "repository": "docker-local" } }));
     assert_eq!(last["actor"], "anonymous");
-    let origin = json!({ "api": "admin", "remote": "192.0.2.7", "user_agent": "test/1", "request_id": "r-1" });
+    let origin =
+        json!({ "api": "admin", "remote": "192.0.2.7", "user_agent": "test/1", "request_id": "r-1" });
     assert_eq!(last["origin"], origin);
 }
 
@@ -344,11 +351,15 @@ async fn names_tags_and_histories_are_shown_by_the_page() {
     let path = "/repositories/docker-local/inspect?name=b/c&reference=u";
     let inspection = fixture.get(path).await.expect(200).json();
     assert_eq!((&inspection["digest"], &inspection["tags"]), (&json!(second), &json!(["u"])));
-    assert_eq!(fixture.get(&path.replace("reference=u", &format!("reference={second}"))).await.json(), inspection);
+    assert_eq!(
+        fixture.get(&path.replace("reference=u", &format!("reference={second}"))).await.json(),
+        inspection
+    );
 
     fixture.ask(request("DELETE", "/repositories/docker-local/names?name=b/c", None)).await.expect(204);
     fixture.get("/repositories/docker-local/tags?name=b/c").await.expect(404);
-    let gone = fixture.ask(request("DELETE", "/repositories/docker-local/names?name=b/c", None)).await.expect(404);
+    let gone =
+        fixture.ask(request("DELETE", "/repositories/docker-local/names?name=b/c", None)).await.expect(404);
     assert_eq!(gone.code(), "not_found");
 }
 
@@ -380,7 +391,10 @@ async fn maintenance_says_what_it_did() {
     let fixture = Fixture::new().await;
     fixture.push("n", "t", "one").await;
     let verified = fixture.post("/verify?deep=true").await.expect(200).json();
-    assert_eq!((&verified["problems"], &verified["records"], &verified["blobs"]), (&json!([]), &json!(3), &json!(1)));
+    assert_eq!(
+        (&verified["problems"], &verified["records"], &verified["blobs"]),
+        (&json!([]), &json!(3), &json!(1))
+    );
     let scrubbed = fixture.post("/scrub").await.expect(200).json();
     assert_eq!((&scrubbed["blobs"], &scrubbed["rotten"]), (&json!(1), &json!([])));
     let last = "f".repeat(64);
@@ -398,7 +412,10 @@ async fn long_work_ends_with_whoever_waits_for_it() {
     let fixture = Fixture::new().await;
     fixture.push("n", "t", "one").await;
     let slow = fixture.ask(request("POST", "/scrub?rate=1", None));
-    assert!(tokio::time::timeout(Duration::from_millis(200), slow).await.is_err(), "it reads a byte a second");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), slow).await.is_err(),
+        "it reads a byte a second"
+    );
     fixture.post("/scrub").await.expect(200);
 
     let slow = fixture.ask(request("POST", "/scrub?rate=1", None));
