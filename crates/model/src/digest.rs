@@ -175,10 +175,8 @@ impl Ord for Digest {
 
 impl Hash for Digest {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Sixteen bytes of a cryptographic hash are as good as all of them, and cheaper.
-        let mut first = [0; 16];
-        first.copy_from_slice(&self.bytes[..16]);
-        state.write_u128(u128::from_le_bytes(first));
+        // All of it: clients choose digests, and could choose many that begin alike.
+        state.write(self.hash_bytes());
     }
 }
 

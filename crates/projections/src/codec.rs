@@ -6,8 +6,11 @@ use supercargo_model::{Algorithm, Digest, Timestamp};
 
 use crate::tables::NameId;
 
+/// Bounds what a damaged length makes the decoder ask of memory. A row is never larger than its record.
+const ROW_BYTES_MAX: usize = supercargo_eventlog::codec::RECORD_BYTES_MAX;
+
 const fn config() -> impl bincode::config::Config {
-    bincode::config::standard()
+    bincode::config::standard().with_limit::<ROW_BYTES_MAX>()
 }
 
 /// Appends a row's bytes.

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
+use foldhash::HashMap;
 use redb::{ReadableTable, StorageError};
-use rustc_hash::FxHashMap;
 use supercargo_model::Digest;
 
 use crate::codec::{decode_row, encode_row};
@@ -169,7 +169,7 @@ pub trait SlotMap<K, R>: Default {
     fn len(&self) -> usize;
 }
 
-impl<K: Hash + Eq, R> SlotMap<K, R> for FxHashMap<K, Slot<R>> {
+impl<K: Hash + Eq, R> SlotMap<K, R> for HashMap<K, Slot<R>> {
     fn slot(&mut self, key: &K) -> Option<&mut Slot<R>> {
         self.get_mut(key)
     }
@@ -241,24 +241,24 @@ macro_rules! maps {
 }
 
 maps! {
-    FxHashMap counters: Counters,
-    FxHashMap repositories: Repositories,
-    FxHashMap usage: UsageByRepository,
-    FxHashMap names: Names,
-    FxHashMap name_ids: NameIds,
-    FxHashMap names_by_id: NamesById,
-    FxHashMap blobs: Blobs,
-    FxHashMap holders: Holders,
-    FxHashMap orphans: Orphans,
-    FxHashMap folders: Folders,
-    FxHashMap empty_folders: EmptyFolders,
-    FxHashMap properties: Properties,
-    FxHashMap name_usage: NameUsage,
-    FxHashMap tags: Tags,
-    FxHashMap tag_history: TagHistory,
-    FxHashMap manifests: Manifests,
-    FxHashMap contents: Contents,
-    FxHashMap references: References,
+    HashMap counters: Counters,
+    HashMap repositories: Repositories,
+    HashMap usage: UsageByRepository,
+    HashMap names: Names,
+    HashMap name_ids: NameIds,
+    HashMap names_by_id: NamesById,
+    HashMap blobs: Blobs,
+    HashMap holders: Holders,
+    HashMap orphans: Orphans,
+    HashMap folders: Folders,
+    HashMap empty_folders: EmptyFolders,
+    HashMap properties: Properties,
+    HashMap name_usage: NameUsage,
+    HashMap tags: Tags,
+    HashMap tag_history: TagHistory,
+    HashMap manifests: Manifests,
+    HashMap contents: Contents,
+    HashMap references: References,
     // The only table that a fold looks through.
     BTreeMap referrers: Referrers,
 }
@@ -462,7 +462,7 @@ impl<B: Base> Rows for Working<B> {
 
     fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
         let mut found: BTreeMap<Vec<u8>, (T::Key, T::Row)> = BTreeMap::new();
-        let mut overlaid = rustc_hash::FxHashSet::default();
+        let mut overlaid = foldhash::HashSet::default();
         for (key, slot) in T::map(&mut self.maps).slots() {
             let mut bytes = Vec::with_capacity(96);
             T::write_key(key, &mut bytes);

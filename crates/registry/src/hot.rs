@@ -5,13 +5,13 @@
 //! that was read before is never served after somebody was told of the change. Counts are shared by names
 //! that hash alike, which costs a read now and then and nothing else.
 
-use std::hash::{BuildHasher, BuildHasherDefault};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use rustc_hash::FxHasher;
 use supercargo_eventlog::Event;
 use supercargo_model::{Reference, RepoKey, RepoName};
 
@@ -55,7 +55,8 @@ impl Weighter<HotKey, Entry> for ByBytes {
 /// The memory.
 #[derive(Debug)]
 pub(crate) struct Hot {
-    cache: Cache<HotKey, Entry, ByBytes, BuildHasherDefault<FxHasher>>,
+    cache: Cache<HotKey, Entry, ByBytes, RandomState>,
+    hasher: RandomState,
     changes: Box<[AtomicU64]>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -71,9 +72,10 @@ impl Hot {
                 expected,
                 bytes,
                 ByBytes,
-                BuildHasherDefault::default(),
+                RandomState::default(),
                 quick_cache::sync::DefaultLifecycle::default(),
             ),
+            hasher: RandomState::default(),
             changes: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -81,8 +83,7 @@ impl Hot {
     }
 
     fn slot(&self, repository: &RepoKey, name: &RepoName) -> &AtomicU64 {
-        let hash = BuildHasherDefault::<FxHasher>::default().hash_one((repository, name));
-        // SLOTS is a power of two and the top bits are FxHash's best.
+        let hash = self.hasher.hash_one((repository, name));
         &self.changes[(hash >> 52) as usize % SLOTS]
     }
 

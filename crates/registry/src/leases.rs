@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard};
-use rustc_hash::{FxHashMap, FxHashSet};
 use supercargo_eventlog::Actor;
 use supercargo_model::{Digest, Timestamp};
 use supercargo_projections::tables::NameId;
@@ -41,12 +41,12 @@ impl Principal {
 
 #[derive(Debug, Default)]
 struct State {
-    by_content: FxHashMap<(NameId, Digest), Vec<(Principal, Timestamp)>>,
+    by_content: HashMap<(NameId, Digest), Vec<(Principal, Timestamp)>>,
     held: usize,
     /// Until when everything is leased, because there were too many to keep.
     everything_until: Option<Timestamp>,
     /// What the collector decided to remove in the commit that is under way.
-    condemned: FxHashSet<(NameId, Digest)>,
+    condemned: HashSet<(NameId, Digest)>,
     /// How often the collector decided to remove something, and was done with it.
     epoch: u64,
 }

@@ -110,7 +110,7 @@ struct Loss {
 /// The distinct things that a manifest holds: config, layers and children, each under its first role.
 pub fn targets(manifest: &supercargo_model::Manifest) -> Vec<(Digest, crate::tables::ReferenceKind)> {
     use crate::tables::ReferenceKind::{Child, Config, Layer};
-    let mut seen = rustc_hash::FxHashSet::default();
+    let mut seen = foldhash::HashSet::default();
     manifest
         .config
         .iter()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use foldhash::HashSet;
 use supercargo_eventlog::Event;
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents};
 use supercargo_model::{Digest, RepoKey, RepoName, Timestamp};
@@ -108,7 +108,7 @@ fn relied_on(
     digest: Digest,
     now: Timestamp,
 ) -> bool {
-    let mut asked = FxHashSet::default();
+    let mut asked = HashSet::default();
     let mut to_ask = vec![digest];
     while let Some(digest) = to_ask.pop() {
         if leases.leased((id, digest), now) {
