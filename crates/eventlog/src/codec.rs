@@ -23,19 +23,26 @@ pub enum CodecError {
     Malformed(String),
 }
 
+/// The largest record, in bytes. Far above what a manifest of the largest size makes; it bounds what a
+/// damaged length makes the decoder ask of memory.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 const fn config() -> impl bincode::config::Config {
-    bincode::config::standard()
+    bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
 }
 
 /// Appends a record's bytes to `out`.
 ///
 /// # Errors
-/// [`CodecError::Malformed`], which no record of this program's types causes.
+/// [`CodecError::Malformed`] where the record is larger than [`RECORD_BYTES_MAX`], and could not be read again.
 pub fn encode_into(record: &Record, out: &mut Vec<u8>) -> Result<(), CodecError> {
     out.push(VERSION);
-    bincode::serde::encode_into_std_write(record, out, config())
-        .map(|_| ())
-        .map_err(|e| CodecError::Malformed(e.to_string()))
+    let written = bincode::serde::encode_into_std_write(record, out, config())
+        .map_err(|e| CodecError::Malformed(e.to_string()))?;
+    if written > RECORD_BYTES_MAX {
+        return Err(CodecError::Malformed(format!("it has {written} bytes, more than {RECORD_BYTES_MAX}")));
+    }
+    Ok(())
 }
 
 /// A record's bytes.

@@ -1,0 +1,418 @@
+//! Counts are kept as edges come and go. Here they are counted again from nothing, by walking.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use supercargo_eventlog::Event;
+use supercargo_model::{Digest, RepoKey, Tag};
+use supercargo_projections::tables::{
+    Blobs, ContentRow, ContentState, Contents, Counter, Counters, EmptyFolders, Folders, Holders, Manifests,
+    NameId, NameIds, NameUsage, Names, NamesById, Orphans, Properties, References, Referrers,
+    RepositoryUsage, Source, TagHistory, Tags, Usage, UsageByRepository, Wait,
+};
+use supercargo_projections::{Rows, targets};
+
+use crate::world::{
+    BLOBS, Holdings, MANIFESTS, Memory, Name, World, any_digest, cases, folded, m, name, size_of, tag,
+};
+
+#[derive(Debug, Clone)]
+enum Op {
+    AddBlob(usize, u8),
+    Mount(usize, u8, usize),
+    DeleteBlob(usize, u8),
+    Push(usize, u8),
+    PushTagged(usize, u8, usize),
+    SetTag(usize, usize, u8),
+    DeleteTag(usize, usize),
+    DeleteManifest(usize, u8),
+    DeleteName(usize),
+    Rot(u8),
+    Collect(Vec<Wait>),
+    Prune,
+    SetProperties(usize, bool),
+    Pass(i64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let (name, blob, manifest, tag) = (0..4_usize, 0..BLOBS, 0..MANIFESTS, 0..3_usize);
+    let digest = 0..BLOBS + MANIFESTS;
+    let waits = proptest::sample::subsequence(Wait::ALL.to_vec(), 1..=4);
+    prop_oneof![
+        2 => (name.clone(), blob.clone()).prop_map(|(name, blob)| Op::AddBlob(name, blob)),
+        2 => (name.clone(), blob, name.clone()).prop_map(|(to, blob, from)| Op::Mount(to, blob, from)),
+        1 => (name.clone(), digest.clone()).prop_map(|(name, digest)| Op::DeleteBlob(name, digest)),
+        6 => (name.clone(), manifest.clone()).prop_map(|(name, manifest)| Op::Push(name, manifest)),
+        6 => (name.clone(), manifest.clone(), tag.clone())
+            .prop_map(|(name, manifest, tag)| Op::PushTagged(name, manifest, tag)),
+        4 => (name.clone(), tag.clone(), manifest.clone())
+            .prop_map(|(name, tag, manifest)| Op::SetTag(name, tag, manifest)),
+        4 => (name.clone(), tag).prop_map(|(name, tag)| Op::DeleteTag(name, tag)),
+        2 => (name.clone(), manifest).prop_map(|(name, manifest)| Op::DeleteManifest(name, manifest)),
+        1 => name.prop_map(Op::DeleteName),
+        1 => digest.prop_map(Op::Rot),
+        3 => waits.prop_map(Op::Collect),
+        1 => Just(Op::Prune),
+        1 => (0..8_usize, any::<bool>()).prop_map(|(folder, set)| Op::SetProperties(folder, set)),
+        3 => (0..5_i64).prop_map(Op::Pass),
+    ]
+}
+
+fn run(world: &mut World, op: Op) {
+    match op {
+        Op::AddBlob(to, blob) => world.add_blob(name(to), blob),
+        Op::Mount(to, blob, from) => world.mount(name(to), blob, name(from)),
+        Op::DeleteBlob(from, digest) => world.delete_blob(name(from), any_digest(digest)),
+        Op::Push(to, manifest) => world.push(name(to), manifest),
+        Op::PushTagged(to, manifest, with) => {
+            world.push(name(to), manifest);
+            world.set_tag(name(to), tag(with), manifest);
+        }
+        Op::SetTag(of, which, manifest) => world.set_tag(name(of), tag(which), manifest),
+        Op::DeleteTag(of, which) => world.delete_tag(name(of), tag(which)),
+        Op::DeleteManifest(from, manifest) => world.delete_manifest(name(from), m(manifest)),
+        Op::DeleteName(which) => world.delete_name(name(which)),
+        Op::Rot(digest) => world.rot(any_digest(digest)),
+        Op::Collect(waits) => {
+            world.collect(&waits);
+        }
+        Op::Prune => world.prune(),
+        Op::SetProperties(which, set) => {
+            let folders = world.state.scan::<Folders>(&[], &[u8::MAX], usize::MAX);
+            if folders.is_empty() {
+                return;
+            }
+            let ((repository, path), _) = folders[which % folders.len()].clone();
+            let (key, value) = ("k".to_owned(), vec!["v".to_owned()]);
+            let (set, removed) = if set { (vec![(key, value)], Vec::new()) } else { (Vec::new(), vec![key]) };
+            world.apply(Event::PropertiesSet { repository, path, set, removed });
+        }
+        Op::Pass(micros) => world.now += micros,
+    }
+}
+
+/// The account, and the tables that are to agree with it.
+struct Recount<'w> {
+    world: &'w World,
+    tables: Memory,
+    ids: BTreeMap<Name, NameId>,
+    states: BTreeMap<(NameId, Digest), ContentRow>,
+}
+
+fn mentions(held: &Holdings) -> BTreeSet<Digest> {
+    let tags = held.tags.values();
+    let inside = held
+        .manifests
+        .values()
+        .flat_map(|manifest| targets(manifest).into_iter().map(|(digest, _)| digest).chain(manifest.subject));
+    held.blobs.iter().chain(held.manifests.keys()).chain(tags).copied().chain(inside).collect()
+}
+
+impl Recount<'_> {
+    fn check(&self) {
+        self.names();
+        self.contents();
+        self.edges();
+        self.blobs();
+        self.usage();
+        self.orphans();
+        self.folders();
+    }
+
+    fn names(&self) {
+        let numbers = (1..).map(NameId);
+        let ever: BTreeMap<Name, NameId> = self.world.ever.iter().cloned().zip(numbers).collect();
+        assert_eq!(self.tables.all::<NameIds>(), ever);
+        let by_id: BTreeMap<NameId, Name> = ever.iter().map(|(name, id)| (*id, name.clone())).collect();
+        assert_eq!(self.tables.all::<NamesById>(), by_id);
+        let next = u32::try_from(ever.len()).unwrap() + 1;
+        let counter = BTreeMap::from([(Counter::NextName, next)]);
+        assert_eq!(self.tables.all::<Counters>(), if ever.is_empty() { BTreeMap::new() } else { counter });
+        let holding: BTreeMap<Name, NameId> =
+            self.world.held.keys().map(|name| (name.clone(), ever[name])).collect();
+        assert_eq!(self.tables.all::<Names>(), holding);
+    }
+
+    /// Manifests of a name that keep what they list: in use, or waiting for a tag.
+    fn holding<'h>(&self, id: NameId, held: &'h Holdings) -> BTreeSet<&'h Digest> {
+        held.manifests
+            .keys()
+            .filter(|digest| match self.states[&(id, **digest)].state {
+                ContentState::Live => true,
+                ContentState::Waiting { wait, .. } => wait == Wait::Untagged,
+                ContentState::Absent => false,
+            })
+            .collect()
+    }
+
+    /// What tags reach, and manifests that wait for a tag, through any edge.
+    fn reached(&self, id: NameId, held: &Holdings) -> BTreeSet<Digest> {
+        let mut reached = BTreeSet::new();
+        let untagged = held.manifests.keys().filter(|digest| {
+            let state = self.states[&(id, **digest)].state;
+            matches!(state, ContentState::Waiting { wait: Wait::Untagged, .. })
+        });
+        let mut to_walk: Vec<Digest> = untagged.copied().collect();
+        for digest in held.tags.values() {
+            reached.insert(*digest);
+            to_walk.push(*digest);
+        }
+        while let Some(digest) = to_walk.pop() {
+            let Some(manifest) = held.manifests.get(&digest) else { continue };
+            let lists = targets(manifest).into_iter().map(|(target, _)| target);
+            let referrers = held.manifests.iter().filter(|(_, other)| other.subject == Some(digest));
+            for next in lists.chain(referrers.map(|(digest, _)| *digest)) {
+                if reached.insert(next) {
+                    to_walk.push(next);
+                }
+            }
+        }
+        reached
+    }
+
+    fn contents(&self) {
+        let mut expected = BTreeMap::new();
+        for (name, held) in &self.world.held {
+            let id = self.ids[name];
+            let (holding, reached) = (self.holding(id, held), self.reached(id, held));
+            for digest in mentions(held) {
+                let count = |number: usize| u32::try_from(number).unwrap();
+                let manifest = held.manifests.get(&digest);
+                let found = self.states.get(&(id, digest)).copied();
+                let state = match found.map(|row| row.state) {
+                    _ if !held.has(&digest) => ContentState::Absent,
+                    _ if reached.contains(&digest) => ContentState::Live,
+                    Some(waiting @ ContentState::Waiting { wait, .. }) => {
+                        match wait {
+                            Wait::Pending => assert!(manifest.is_none(), "{digest} is a manifest"),
+                            Wait::Untagged => assert!(manifest.is_some(), "{digest} is a blob"),
+                            Wait::Deleted => {}
+                            Wait::Unheld => panic!("{digest} is held"),
+                        }
+                        waiting
+                    }
+                    other => panic!("nothing reaches {digest} of {name:?}, and it is {other:?}"),
+                };
+                let holders = holding.iter().filter(|manifest| {
+                    targets(&held.manifests[**manifest]).iter().any(|(target, _)| *target == digest)
+                });
+                let row = ContentRow {
+                    size: if held.has(&digest) { size_of(&digest) } else { 0 },
+                    blob: held.blobs.contains(&digest),
+                    manifest: manifest.is_some(),
+                    tags: count(held.tags.values().filter(|to| **to == digest).count()),
+                    holders: count(holders.count()),
+                    referrers: count(
+                        held.manifests.values().filter(|other| other.subject == Some(digest)).count(),
+                    ),
+                    subject_live: manifest
+                        .and_then(|manifest| manifest.subject)
+                        .is_some_and(|subject| holding.contains(&subject)),
+                    state,
+                };
+                assert_eq!(row.reached(), reached.contains(&digest), "{digest} of {name:?}: {row:?}");
+                // Listed by what does not hold it any more: known to the edges, and to nobody else.
+                let known = row.present() || row.tags > 0 || row.holders > 0 || row.referrers > 0;
+                if known {
+                    expected.insert((id, digest), row);
+                }
+            }
+        }
+        assert_eq!(self.states, expected);
+    }
+
+    fn edges(&self) {
+        let mut tags = BTreeMap::new();
+        let mut manifests = BTreeMap::new();
+        let mut references = BTreeSet::new();
+        let mut referrers = BTreeSet::new();
+        for (name, held) in &self.world.held {
+            let id = self.ids[name];
+            for (tag, digest) in &held.tags {
+                tags.insert((id, tag.clone()), *digest);
+                references.insert((id, *digest, Source::Tag(tag.clone())));
+            }
+            for (digest, manifest) in &held.manifests {
+                manifests.insert((id, *digest), manifest.clone());
+                for (target, _) in targets(manifest) {
+                    references.insert((id, target, Source::Manifest(*digest)));
+                }
+                referrers.extend(manifest.subject.map(|subject| (id, subject, *digest)));
+            }
+        }
+        let found = self.tables.all::<Tags>();
+        assert_eq!(found.into_iter().map(|(key, row)| (key, row.digest)).collect::<BTreeMap<_, _>>(), tags);
+        let found = self.tables.all::<Manifests>();
+        let found: BTreeMap<_, _> = found.into_iter().map(|(key, row)| (key, row.manifest)).collect();
+        assert_eq!(found, manifests);
+        assert_eq!(self.tables.all::<References>().into_keys().collect::<BTreeSet<_>>(), references);
+        assert_eq!(self.tables.all::<Referrers>().into_keys().collect::<BTreeSet<_>>(), referrers);
+
+        let mut history: BTreeMap<(NameId, Tag, u64), (Option<Digest>, Option<Digest>)> = BTreeMap::new();
+        for record in &self.world.records {
+            let (repository, name, tag, change) = match record.event.clone() {
+                Event::TagSet { repository, name, tag, digest, previous } => {
+                    (repository, name, tag, (previous, Some(digest)))
+                }
+                Event::TagDeleted { repository, name, tag, previous } => {
+                    (repository, name, tag, (Some(previous), None))
+                }
+                _ => continue,
+            };
+            history.insert((self.ids[&(repository, name)], tag, record.seq), change);
+        }
+        let found = self.tables.all::<TagHistory>();
+        let found: BTreeMap<_, _> =
+            found.into_iter().map(|(key, row)| (key, (row.previous, row.digest))).collect();
+        assert_eq!(found, history);
+    }
+
+    /// Names that hold a blob.
+    fn holders(&self, digest: &Digest) -> Vec<NameId> {
+        let held = self.world.held.iter().filter(|(_, held)| held.has(digest));
+        held.map(|(name, _)| self.ids[name]).collect()
+    }
+
+    fn blobs(&self) {
+        let rows = self.tables.all::<Blobs>();
+        assert_eq!(rows.keys().collect::<Vec<_>>(), self.world.stored.keys().collect::<Vec<_>>());
+        let mut holders = BTreeSet::new();
+        for (digest, row) in &rows {
+            let held_by = self.holders(digest);
+            assert_eq!(row.size, size_of(digest));
+            assert_eq!(row.first_seen, self.world.stored[digest]);
+            assert_eq!(row.holders as usize, held_by.len(), "{digest}");
+            assert_eq!(row.holders_xor, held_by.iter().fold(0, |xor, id| xor ^ id.0), "{digest}");
+            assert_eq!(row.unheld_since.is_some(), held_by.is_empty(), "{digest}");
+            assert_eq!(row.rotten, self.world.rotten.contains(digest), "{digest}");
+            holders.extend(held_by.into_iter().map(|id| (*digest, id)));
+        }
+        assert_eq!(self.tables.all::<Holders>().into_keys().collect::<BTreeSet<_>>(), holders);
+    }
+
+    fn usage(&self) {
+        let mut by_repository: BTreeMap<RepoKey, RepositoryUsage> =
+            ["one", "two"].map(|key| (key.parse().unwrap(), RepositoryUsage::default())).into();
+        let mut by_name = BTreeMap::new();
+        for (name, held) in &self.world.held {
+            let present: BTreeSet<&Digest> = held.blobs.iter().chain(held.manifests.keys()).collect();
+            let bytes = |own: bool| {
+                let share = present.iter().filter(|digest| (self.holders(digest).len() == 1) == own);
+                share.map(|digest| size_of(digest)).sum::<u64>()
+            };
+            let usage = Usage {
+                tags: held.tags.len() as u64,
+                manifests: held.manifests.len() as u64,
+                blobs: (present.len() - held.manifests.len()) as u64,
+                own_bytes: bytes(true),
+                shared_bytes: bytes(false),
+            };
+            let repository = by_repository.get_mut(&name.0).unwrap();
+            repository.names += 1;
+            repository.tags += usage.tags;
+            repository.manifests += usage.manifests;
+            repository.blobs += usage.blobs;
+            repository.bytes += usage.own_bytes + usage.shared_bytes;
+            by_name.insert(self.ids[name], usage);
+        }
+        let found = self.tables.all::<NameUsage>();
+        assert_eq!(found.into_iter().map(|(id, row)| (id, row.usage)).collect::<BTreeMap<_, _>>(), by_name);
+        assert_eq!(self.tables.all::<UsageByRepository>(), by_repository);
+    }
+
+    fn orphans(&self) {
+        let waiting = self.states.iter().filter_map(|((id, digest), row)| match row.state {
+            ContentState::Waiting { since, wait } => Some((wait, since, *id, *digest)),
+            ContentState::Absent | ContentState::Live => None,
+        });
+        let unheld = self.tables.all::<Blobs>().into_iter().filter_map(|(digest, row)| {
+            row.unheld_since.map(|since| (Wait::Unheld, since, NameId(0), digest))
+        });
+        let expected: BTreeSet<_> = waiting.chain(unheld).collect();
+        assert_eq!(self.tables.all::<Orphans>().into_keys().collect::<BTreeSet<_>>(), expected);
+    }
+
+    fn folders(&self) {
+        let folders = self.tables.all::<Folders>();
+        let tagged: BTreeSet<(RepoKey, String)> = self
+            .world
+            .held
+            .iter()
+            .flat_map(|((key, name), held)| {
+                held.tags.keys().map(move |tag| (key.clone(), format!("{name}/{tag}")))
+            })
+            .collect();
+        for path in &tagged {
+            assert!(folders.contains_key(path), "{path:?} has a tag and no folder");
+        }
+        let properties = self.tables.all::<Properties>();
+        let mut empty = BTreeSet::new();
+        for ((repository, path), row) in &folders {
+            let inside = folders.keys().filter(|(other, below)| {
+                other == repository && below.rsplit_once('/').is_some_and(|(parent, _)| parent == path)
+            });
+            let file = usize::from(tagged.contains(&(repository.clone(), path.clone())));
+            assert_eq!(row.children as usize, inside.count() + file, "{path}");
+            if let Some((parent, _)) = path.rsplit_once('/') {
+                assert!(
+                    folders.contains_key(&(repository.clone(), parent.to_owned())),
+                    "{path} hangs in the air"
+                );
+            }
+            let set =
+                properties.keys().filter(|(key, folder, _)| (key, folder) == (repository, path)).count();
+            assert_eq!(row.properties as usize, set, "{path}");
+            assert_eq!(row.empty_since.is_some(), row.children == 0, "{path}");
+            empty.extend(row.empty_since.map(|since| (since, repository.clone(), path.clone())));
+        }
+        for (repository, path, _) in properties.keys() {
+            assert!(
+                folders.contains_key(&(repository.clone(), path.clone())),
+                "properties of nothing: {path}"
+            );
+        }
+        assert_eq!(self.tables.all::<EmptyFolders>().into_keys().collect::<BTreeSet<_>>(), empty);
+    }
+}
+
+fn check(world: &World) {
+    let tables = folded(&world.records);
+    let ids = tables.all::<NameIds>();
+    let states = tables.all::<Contents>();
+    Recount { world, tables, ids, states }.check();
+}
+
+proptest! {
+    #![proptest_config(cases(192))]
+
+    #[test]
+    fn counts_are_what_a_recount_gives(ops in proptest::collection::vec(op(), 1..70)) {
+        let mut world = World::new();
+        for op in ops {
+            run(&mut world, op);
+        }
+        check(&world);
+    }
+
+    /// Whatever was done: once everything is deleted and collected, nothing is left but history.
+    #[test]
+    fn an_emptied_registry_is_empty(ops in proptest::collection::vec(op(), 1..70)) {
+        let mut world = World::new();
+        for op in ops {
+            run(&mut world, op);
+        }
+        for index in 0..4 {
+            world.delete_name(name(index));
+        }
+        while world.collect(&Wait::ALL) > 0 {}
+        world.prune();
+        check(&world);
+        let tables = folded(&world.records);
+        prop_assert!(tables.all::<Contents>().is_empty());
+        prop_assert!(tables.all::<Blobs>().is_empty());
+        prop_assert!(tables.all::<Folders>().is_empty());
+        prop_assert!(tables.all::<Orphans>().is_empty());
+        prop_assert!(tables.all::<References>().is_empty());
+        prop_assert!(tables.all::<Properties>().is_empty());
+    }
+}
