@@ -5,7 +5,7 @@
 //! <data>/
 //!   blobs/
 //!     sha256/
-//!       00/ … ff/                 all 256 made when the store is opened
+//!       00/ … ff/                 all 256 made when the store is opened (sha512's when needed)
 //!         <64 hex digits>         one blob, whole and verified; the folder is its first two digits
 //!     sha512/
 //!       00/ … ff/
@@ -79,21 +79,19 @@ impl Layout {
         let layout = Layout { blobs: data.join("blobs"), uploads: data.join("uploads") };
         fs::create_dir_all(&layout.uploads)?;
         let mut made = false;
-        for algorithm in ALGORITHMS {
-            let folder = layout.blobs.join(algorithm.as_str());
-            fs::create_dir_all(&folder)?;
-            for fan in 0..=u8::MAX {
-                match fs::create_dir(folder.join(format!("{fan:02x}"))) {
-                    Ok(()) => made = true,
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(e) => return Err(e),
-                }
-            }
-            if made {
-                disk::sync_folder(&folder)?;
+        // Those of the other algorithm are made when they are needed, which is hardly ever: making all of
+        // them would be most of what a first start takes.
+        let folder = layout.blobs.join(Algorithm::Sha256.as_str());
+        fs::create_dir_all(&folder)?;
+        for fan in 0..=u8::MAX {
+            match fs::create_dir(folder.join(format!("{fan:02x}"))) {
+                Ok(()) => made = true,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
             }
         }
         if made {
+            disk::sync_folder(&folder)?;
             disk::sync_folder(&layout.blobs)?;
             disk::sync_folder(data)?;
         }
@@ -116,6 +114,15 @@ impl Layout {
     /// The folder that a blob's place is in.
     pub(crate) fn blob_folder(&self, digest: &Digest) -> PathBuf {
         self.fan(digest.algorithm(), &digest.hex()[..2])
+    }
+
+    /// Makes the folder that a blob's place is in, durably, if it is not there; blocks.
+    pub(crate) fn make_blob_folder(&self, digest: &Digest) -> io::Result<()> {
+        let folder = self.blob_folder(digest);
+        let algorithm = self.blobs.join(digest.algorithm().as_str());
+        fs::create_dir_all(folder)?;
+        disk::sync_folder(&algorithm)?;
+        disk::sync_folder(&self.blobs)
     }
 
     fn fan(&self, algorithm: Algorithm, fan: &str) -> PathBuf {

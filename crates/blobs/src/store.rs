@@ -497,7 +497,14 @@ impl Inner {
     /// lock. Says whether the blob was there already.
     fn place(&self, source: &Path, digest: &Digest, size: u64, existing: Existing) -> io::Result<bool> {
         let target = self.layout.blob(digest);
-        let deduplicated = match fs::hard_link(source, &target) {
+        let linked = match fs::hard_link(source, &target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && source.exists() => {
+                self.layout.make_blob_folder(digest)?;
+                fs::hard_link(source, &target)
+            }
+            linked => linked,
+        };
+        let deduplicated = match linked {
             Ok(()) => false,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let right = existing == Existing::Keep && fs::metadata(&target)?.len() == size;
