@@ -311,6 +311,10 @@ impl Appending {
         }
         match end {
             End::Whole | End::Excess => StoreError::OutOfOrder { received },
+            // Whoever hands the body over may have lost patience first.
+            End::Broken(source) if source.kind() == io::ErrorKind::TimedOut => {
+                StoreError::BodyTimeout { received }
+            }
             End::Broken(source) => StoreError::BodyIncomplete { received, source },
             End::Idle => StoreError::BodyTimeout { received },
         }
