@@ -36,6 +36,7 @@ pub fn binary() -> PathBuf {
 #[derive(Debug, Clone)]
 pub struct Settings {
     data: Arc<DataFolder>,
+    elsewhere: Option<PathBuf>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -61,8 +62,12 @@ impl Settings {
     /// asks for it: tests that assert what is there must not race a worker.
     fn new() -> Settings {
         let root = tempfile::Builder::new().prefix("supercargo-test-").tempdir().unwrap();
-        let settings =
-            Settings { data: Arc::new(DataFolder { root }), arguments: Vec::new(), environment: Vec::new() };
+        let settings = Settings {
+            data: Arc::new(DataFolder { root }),
+            elsewhere: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        };
         settings
             .variable("SUPERCARGO_GC__SCHEDULE", "never")
             .variable("SUPERCARGO_PRUNE__SCHEDULE", "never")
@@ -90,16 +95,27 @@ impl Settings {
         let mut process = self.spawn();
         // A panic drops the process, which shows what it said.
         match listening(&mut process) {
-            Some(address) => Server { process, address, settings: self },
+            Some((address, more)) => Server { process, address, more, settings: self },
             None => panic!("the server does not listen"),
         }
+    }
+
+    /// Like [`Settings::start`], where an argument of its own puts the data folder at `data`.
+    #[track_caller]
+    pub fn start_in(mut self, data: &Path) -> Server {
+        self.elsewhere = Some(data.to_owned());
+        self.start()
+    }
+
+    fn data_folder(&self) -> PathBuf {
+        self.elsewhere.clone().unwrap_or_else(|| self.data.data())
     }
 
     /// Starts the server, which is expected to end by itself before it listens, and says how it ended.
     #[track_caller]
     pub fn start_to_fail(self) -> (ExitStatus, Stopped) {
         let mut process = self.spawn();
-        if let Some(address) = listening(&mut process) {
+        if let Some((address, _)) = listening(&mut process) {
             panic!("the server listens on {address} and should have ended");
         }
         let status = process.wait_for_end(STOP_MAX);
@@ -108,7 +124,7 @@ impl Settings {
 
     fn spawn(&self) -> Process {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data.data());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data_folder());
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.data.root.path());
@@ -117,18 +133,19 @@ impl Settings {
 }
 
 /// Waits for the line that names the first listener. None where stdout ends, or the time does, without one.
-fn listening(process: &mut Process) -> Option<SocketAddr> {
+fn listening(process: &mut Process) -> Option<(SocketAddr, mpsc::Receiver<SocketAddr>)> {
     let stdout = process.take_stdout()?;
     let (found, address) = mpsc::channel();
     // Goes on reading to the end, so that the server never blocks on a full pipe.
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(address) = line.strip_prefix("listening on http://") {
-                let _ = found.send(address.parse::<SocketAddr>());
+                let _ = found.send(address.parse().expect("an address in the listening line"));
             }
         }
     });
-    address.recv_timeout(START_MAX).ok().map(|address| address.expect("an address in the listening line"))
+    let first = address.recv_timeout(START_MAX).ok()?;
+    Some((first, address))
 }
 
 /// A running server. Dropping it kills it; the data folder goes with the last of what was made from it.
@@ -136,6 +153,7 @@ fn listening(process: &mut Process) -> Option<SocketAddr> {
 pub struct Server {
     process: Process,
     address: SocketAddr,
+    more: mpsc::Receiver<SocketAddr>,
     settings: Settings,
 }
 
@@ -156,6 +174,12 @@ impl Server {
         self.address
     }
 
+    /// Where the listener after those that were asked for listens.
+    #[track_caller]
+    pub fn next_address(&self) -> SocketAddr {
+        self.more.recv_timeout(START_MAX).expect("another listener")
+    }
+
     /// A client for it.
     pub const fn client(&self) -> Client {
         Client::new(self.address)
@@ -173,7 +197,7 @@ impl Server {
 
     /// Its data folder.
     pub fn data(&self) -> PathBuf {
-        self.settings.data.data()
+        self.settings.data_folder()
     }
 
     /// Runs a command of the binary against the running server; `arguments` begin with the command. The
@@ -249,7 +273,7 @@ impl Stopped {
 
     /// Its data folder.
     pub fn data(&self) -> PathBuf {
-        self.settings.data.data()
+        self.settings.data_folder()
     }
 
     /// Runs a command of the binary on the data folder; `arguments` begin with the command.

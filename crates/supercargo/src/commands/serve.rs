@@ -14,7 +14,7 @@ use super::Common;
 use crate::config::values::Listen;
 use crate::config::{Config, LogFormat, Overrides, load};
 use crate::failure::Failure;
-use crate::http::{App, Listener, Server};
+use crate::http::{App, Listener, Server, bind};
 use crate::metrics::Metrics;
 use crate::{output, telemetry};
 
@@ -81,8 +81,7 @@ async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failu
     // Before anything is written: an address that is taken must leave no data folder behind.
     let mut bound = Vec::new();
     for listen in &config.listen {
-        let listener = TcpListener::bind(listen.address)
-            .await
+        let listener = bind(listen.address)
             .map_err(|e| Failure::Failed(format!("can't listen on {}: {e}", listen.address)))?;
         bound.push((listen, listener));
     }

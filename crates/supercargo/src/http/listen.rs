@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
@@ -25,6 +26,22 @@ const READ_BYTES_MAX: usize = 256 * 1024;
 /// How long a listener waits after the system had no file or memory left for a connection: there is no event
 /// that says when it has.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Connections that may wait to be taken. The library's own 128 is one burst of clients, and those past it
+/// wait for a second before they try again.
+const BACKLOG: u32 = 4096;
+
+/// Binds an address. Blocks for no longer than the system calls take.
+///
+/// # Errors
+/// What the system says, such as that the address is taken.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of a server that ended a moment ago keep nobody from the address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A bound listener and what answers on it.
 #[derive(Debug)]
@@ -155,7 +172,7 @@ fn is_the_connections(error: &io::Error) -> bool {
 
 struct Connection {
     app: Arc<App>,
-    peer: std::net::IpAddr,
+    peer: IpAddr,
     patience: Patience,
     stopping: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
@@ -166,15 +183,23 @@ struct Connection {
 impl Connection {
     async fn serve(mut self, stream: TcpStream) {
         let _counted = self.metrics.connection();
-        // A connection that says nothing costs no buffers.
+        // A connection that says nothing costs no buffers. Peeking is what tells: a new socket is said to be
+        // readable before anybody has looked.
+        let mut first = [0];
         tokio::select! {
-            readable = timeout(self.patience.idle, stream.readable()) => {
-                if !matches!(readable, Ok(Ok(()))) {
+            came = timeout(self.patience.idle, stream.peek(&mut first)) => {
+                if !matches!(came, Ok(Ok(1..))) {
                     return;
                 }
             }
             () = stopped(&mut self.stopping) => return,
         }
+        // Apart, so that what HTTP needs is not part of a connection that says nothing.
+        Box::pin(self.speak(stream)).await;
+    }
+
+    /// Speaks HTTP until one side has enough.
+    async fn speak(mut self, stream: TcpStream) {
         let requests = Arc::new(Requests::default());
         let io = TokioIo::new(Paced::new(stream, Arc::clone(&requests), self.patience));
         let (app, peer) = (&self.app, self.peer);

@@ -9,7 +9,7 @@ mod listen;
 mod pace;
 
 pub(crate) use app::App;
-pub(crate) use listen::{Listener, Server};
+pub(crate) use listen::{Listener, Server, bind};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
