@@ -102,6 +102,8 @@ impl Default for GcPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CollectCursor {
     pub(crate) after: [Option<Vec<u8>>; 4],
+    /// Whether this pass collected contents, so that another has to follow.
+    pub(crate) found: bool,
 }
 
 /// What a collection removed, or would remove.

@@ -4,6 +4,8 @@ mod blobs;
 mod collect;
 mod manifests;
 mod repositories;
+#[cfg(test)]
+mod tests;
 
 use supercargo_model::{RepoKey, RepoName, Timestamp};
 use supercargo_projections::Rows;

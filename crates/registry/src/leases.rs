@@ -186,3 +186,6 @@ impl StillLeases<'_> {
         self.state.epoch += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

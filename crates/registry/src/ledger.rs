@@ -226,16 +226,15 @@ impl Writer {
             }
         }
         let mut group = Group::default();
-        let committed = self.commit(submissions, &mut group);
-        // The collector's promise to be done with what it condemned, kept whatever happened.
-        self.parts.leases.acquit();
-        match committed {
+        match self.commit(submissions, &mut group) {
             Ok(()) => {
                 let records = group.records.len() as u64;
                 if records > 0 {
                     self.next += records;
                     self.last_at = group.records.last().map_or(self.last_at, |record| record.at);
                     self.parts.hot.changed(group.records.iter().map(|record| &record.event));
+                    // Not before memory knows: whoever finds something there must not be promised it then.
+                    self.parts.leases.acquit();
                     self.parts.log.committed(self.next);
                     self.parts.stats.committed(commands, records, began.elapsed());
                 }
@@ -336,6 +335,8 @@ impl Writer {
             Ok(()) => {
                 // What the failed commit wrote may have become durable after all.
                 self.parts.hot.changed_all();
+                // So what the collector named stayed condemned until it was known what became of it.
+                self.parts.leases.acquit();
                 self.parts.log.committed(self.next);
                 self.suspect = false;
                 tracing::info!(log_size = self.next, "the log was reopened at its last commit");
@@ -394,3 +395,6 @@ fn into_redb(error: supercargo_eventlog::DbError) -> redb::Error {
 fn is_disk_full(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
 }
+
+#[cfg(test)]
+mod tests;

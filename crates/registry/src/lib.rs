@@ -10,6 +10,8 @@ mod decide;
 mod error;
 mod folder;
 mod hot;
+#[cfg(test)]
+mod interleavings;
 mod leases;
 mod ledger;
 mod maintenance;

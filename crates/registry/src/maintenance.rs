@@ -169,7 +169,7 @@ impl Registry {
     }
 
     /// Removes a blob's file under the lock that publishing takes, unless a record mentions the blob.
-    async fn remove_unmentioned(&self, digest: Digest) -> Result<bool> {
+    pub(crate) async fn remove_unmentioned(&self, digest: Digest) -> Result<bool> {
         let db = Arc::clone(&self.db);
         let unmentioned = move || {
             Snapshot::open(&db)
@@ -368,3 +368,6 @@ pub(crate) async fn blocking<O: Send + 'static>(
 ) -> Result<O> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Error::internal(e)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use futures_util::Stream;
 use sha2::{Digest as _, Sha256, Sha512};
 use supercargo_blobs::{Existing, StoreError, Verified};
 use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
-use supercargo_projections::tables::{Blobs, Contents};
+use supercargo_projections::tables::Blobs;
 use supercargo_projections::targets;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub struct PushedManifest {
     pub subject: Option<Digest>,
 }
 
-fn owner(repository: &RepoKey, name: &RepoName) -> String {
+pub(crate) fn owner(repository: &RepoKey, name: &RepoName) -> String {
     format!("{repository}/{name}")
 }
 
@@ -96,9 +96,12 @@ impl Registry {
         let owner = owner(repository, name);
         match self.blobs.append(&owner, id, range, body).await.map_err(Error::from) {
             Ok(_) => {}
-            Err(Error::UploadUnknown) if self.has_blob(repository, name, &digest)? => {
-                self.promise(caller, repository, name, digest)?;
-                return Ok(());
+            Err(Error::UploadUnknown) => {
+                return match self.check_blob(caller, repository, name, &digest) {
+                    Ok(_) => Ok(()),
+                    Err(Error::BlobUnknown(_)) => Err(Error::UploadUnknown),
+                    Err(e) => Err(e),
+                };
             }
             Err(e) => return Err(e),
         }
@@ -108,19 +111,17 @@ impl Registry {
         })?;
         let add =
             |size| Command::AddBlob { repository: repository.clone(), name: name.clone(), digest, size };
-        // Promised before it is decided: where the name has it already, in use, no record protects it.
-        self.promise(caller, repository, name, digest)?;
         match verified {
             Verified::Small(bytes) => {
-                let size = bytes.len() as u64;
-                self.ledger.submit(caller, add(size), Some((digest, bytes))).await?;
+                let command = add(bytes.len() as u64);
+                self.submit_promised(caller, repository, name, digest, command, Some(bytes)).await?;
             }
             Verified::Large(large) => {
-                let size = large.size();
+                let command = add(large.size());
                 let existing = self.existing(&digest)?;
                 // Held until the commit is over: the collector unlinks no file of this digest meanwhile.
                 let published = self.blobs.publish(large, existing).await?;
-                self.ledger.submit(caller, add(size), None).await?;
+                self.submit_promised(caller, repository, name, digest, command, None).await?;
                 drop(published);
             }
         }
@@ -131,26 +132,42 @@ impl Registry {
         Ok(())
     }
 
-    fn has_blob(&self, repository: &RepoKey, name: &RepoName, digest: &Digest) -> Result<bool> {
-        let snapshot = self.snapshot()?;
-        let Some(id) = name_id(&snapshot, repository, name)? else { return Ok(false) };
-        let content = snapshot.get::<Contents>(&(id, *digest)).map_err(Error::internal)?;
-        Ok(content.is_some_and(|content| content.blob))
-    }
-
     /// What becomes of the file that may be there: one that is known to be rotten is replaced.
     fn existing(&self, digest: &Digest) -> Result<Existing> {
         let blob = self.snapshot()?.get::<Blobs>(digest).map_err(Error::internal)?;
         Ok(if blob.is_some_and(|blob| blob.rotten) { Existing::Replace } else { Existing::Keep })
     }
 
-    /// Takes a lease for what the caller is about to be told is there.
-    fn promise(&self, caller: &Caller, repository: &RepoKey, name: &RepoName, digest: Digest) -> Result<()> {
-        if let Some(id) = name_id(&self.snapshot()?, repository, name)? {
-            // What matters is that it is held from here on; the command finds out what is so.
-            let _ = self.lease(caller, (id, digest), self.leases.epoch());
+    /// Submits what puts a blob into a name, so that the caller holds a lease on it when the answer comes.
+    pub(crate) async fn submit_promised(
+        &self,
+        caller: &Caller,
+        repository: &RepoKey,
+        name: &RepoName,
+        digest: Digest,
+        command: Command,
+        bytes: Option<Bytes>,
+    ) -> Result<Outcome> {
+        loop {
+            // Promised before it is decided: where the name has it already, in use, no record protects it.
+            let id = name_id(&self.snapshot()?, repository, name)?;
+            if let Some(id) = id {
+                // What matters is that it is held from here on; the command finds out what is so.
+                let _ = self.lease(caller, (id, digest), self.leases.epoch());
+            }
+            let bytes = bytes.clone().map(|bytes| (digest, bytes));
+            let outcome = self.ledger.submit(caller, command.clone(), bytes).await?;
+            if id.is_some() || matches!(outcome, Outcome::Mounted(None)) {
+                return Ok(outcome);
+            }
+            // The name was new, and had no number to lease by. Since then somebody else's manifest may have
+            // referred to the blob, been deleted, and taken it along: then it has to be put there again.
+            match self.check_blob(caller, repository, name, &digest) {
+                Ok(_) => return Ok(outcome),
+                Err(Error::BlobUnknown(_)) => {}
+                Err(e) => return Err(e),
+            }
         }
-        Ok(())
     }
 
     /// Gives up a session, and its bytes.
@@ -174,14 +191,13 @@ impl Registry {
         digest: Digest,
         from: Option<&RepoName>,
     ) -> Result<bool> {
-        self.promise(caller, repository, name, digest)?;
         let command = Command::MountBlob {
             repository: repository.clone(),
             name: name.clone(),
             digest,
             from: from.cloned(),
         };
-        match self.ledger.submit(caller, command, None).await? {
+        match self.submit_promised(caller, repository, name, digest, command, None).await? {
             Outcome::Mounted(size) => Ok(size.is_some()),
             other => Err(Error::unexpected(&other)),
         }
@@ -228,8 +244,13 @@ impl Registry {
             self.ledger.submit(caller, command, Some((digest, bytes))).await?;
         } else {
             let published = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
-            self.ledger.submit(caller, command, None).await?;
+            let submitted = self.ledger.submit(caller, command, None).await;
             drop(published);
+            if let Err(Error::ManifestBlobUnknown(_) | Error::RepositoryUnknown(_)) = submitted {
+                // Refused for certain: no record will ever mention what was stored for it.
+                self.remove_unmentioned(digest).await?;
+            }
+            submitted?;
         }
         if let Some(id) = name_id(&self.snapshot()?, repository, name)? {
             let ended = holds.into_iter().chain([digest]).map(|digest| (id, digest));

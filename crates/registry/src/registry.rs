@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use supercargo_blobs::{BlobStore, StoreOptions};
@@ -53,6 +54,21 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that never goes back, nor behind the log's last record: what was promised for a while by a clock
+/// that was then set right would otherwise have run out already.
+#[derive(Debug)]
+struct Forward {
+    clock: Arc<dyn Clock>,
+    latest: AtomicI64,
+}
+
+impl Clock for Forward {
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now().as_micros();
+        Timestamp::from_micros(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
     }
 }
 
@@ -131,10 +147,13 @@ impl Registry {
     ///
     /// # Errors
     /// [`OpenError`], as its variants say.
-    pub fn open(options: Options) -> Result<Arc<Registry>, OpenError> {
+    pub fn open(mut options: Options) -> Result<Arc<Registry>, OpenError> {
         let folder =
             DataFolder::open(&options.data, options.create, options.cache_bytes, options.store.clone())?;
-        let storage = |message: String| OpenError::Storage { path: options.data.clone(), message };
+        let storage = |message: String| OpenError::Storage { path: folder.path.clone(), message };
+        let last = folder.log.last().map_err(|e| storage(e.to_string()))?;
+        let latest = AtomicI64::new(last.map_or(i64::MIN, |record| record.at.as_micros()));
+        options.clock = Arc::new(Forward { clock: options.clock, latest });
         let leases = Arc::new(Leases::default());
         let hot = Arc::new(Hot::new(options.hot_bytes));
         let stats = Arc::new(Stats::default());

@@ -165,6 +165,34 @@ fn a_subject_may_come_after_its_referrer() {
 }
 
 #[test]
+fn what_refers_to_a_subject_does_not_change_its_wait() {
+    let (mut world, a) = (World::new(), name(0));
+    world.now = 1;
+    world.push(a.clone(), 0);
+    world.now = 2;
+    world.push(a.clone(), 5);
+    assert_eq!(world.fate(&a, m(0)), waiting(1, Wait::Untagged));
+    world.now = 3;
+    world.delete_manifest(a.clone(), m(5));
+    assert_eq!(world.fate(&a, m(0)), waiting(1, Wait::Untagged));
+}
+
+#[test]
+fn a_tag_set_to_where_it_points_stays_there() {
+    let (mut world, a) = given_an_image();
+    world.now = 20;
+    let (repository, name) = a.clone();
+    let seq = world.records.len() as u64;
+    world.apply(Event::TagSet { repository, name, tag: tag(1), digest: m(0), previous: Some(m(0)) });
+    let row = world.content(&a, m(0)).unwrap();
+    assert_eq!((row.tags, row.state), (1, LIVE));
+    let id = world.id(&a);
+    assert_eq!(world.state.row::<Tags>(&(id, tag(1))).unwrap().seq, seq, "who set it last");
+    let references = world.state.scan_prefix::<References>(&prefix::references_by_tags(id, &m(0)), None, 9);
+    assert_eq!(references.len(), 1);
+}
+
+#[test]
 fn a_manifest_pushed_again_while_it_waits_holds_again() {
     let (mut world, a) = given_an_image();
     world.now = 20;

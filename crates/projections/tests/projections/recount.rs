@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use supercargo_eventlog::Event;
-use supercargo_model::{Digest, RepoKey, Tag};
+use supercargo_model::{Digest, RepoKey};
 use supercargo_projections::tables::{
     Blobs, ContentRow, ContentState, Contents, Counter, Counters, EmptyFolders, Folders, Holders, Manifests,
     NameId, NameIds, NameUsage, Names, NamesById, Orphans, Properties, References, Referrers,
@@ -248,7 +248,7 @@ impl Recount<'_> {
         assert_eq!(self.tables.all::<References>().into_keys().collect::<BTreeSet<_>>(), references);
         assert_eq!(self.tables.all::<Referrers>().into_keys().collect::<BTreeSet<_>>(), referrers);
 
-        let mut history: BTreeMap<(NameId, Tag, u64), (Option<Digest>, Option<Digest>)> = BTreeMap::new();
+        let mut history = BTreeMap::new();
         for record in &self.world.records {
             let (repository, name, tag, change) = match record.event.clone() {
                 Event::TagSet { repository, name, tag, digest, previous } => {

@@ -234,6 +234,30 @@ proptest! {
     }
 }
 
+/// A referrer that the group itself removed is not found below it.
+#[test]
+fn a_referrer_removed_in_the_group_is_not_looked_up_below() {
+    let (repository, one) = name(0);
+    let pushed = |index| Event::ManifestPushed {
+        repository: repository.clone(),
+        name: one.clone(),
+        digest: m(index),
+        manifest: manifest(index),
+    };
+    let deleted = Event::ManifestDeleted { repository: repository.clone(), name: one.clone(), digest: m(5) };
+    let records: Vec<Record> = (0..)
+        .zip([pushed(5), deleted, pushed(0)])
+        .map(|(seq, event)| record(seq, Timestamp::default(), event))
+        .collect();
+    let mut memory = folded(&records[..1]);
+    let mut state = Working::new(&memory);
+    records[1..].iter().for_each(|record| fold(&mut state, record));
+    let (_, changes) = state.finish().unwrap();
+    memory.write(changes);
+    assert_eq!(memory, folded(&records));
+    assert_eq!(memory.all::<Contents>().into_values().filter(|row| row.subject_live).count(), 0);
+}
+
 fn same<T: Tracked>(working: &mut impl Rows, committed: &mut impl Rows) {
     let end = [u8::MAX];
     let all = committed.scan::<T>(&[], &end, usize::MAX);

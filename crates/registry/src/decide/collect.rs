@@ -70,8 +70,13 @@ pub(super) fn collect(
         .into_iter()
         .map(|((repository, name), digests)| CollectedContents { repository, name, digests })
         .collect();
-    // What is collected here may leave more to collect: blobs that no name holds any more, children.
-    more |= !contents.is_empty();
+    cursor.found |= !contents.is_empty();
+    if !more && cursor.found {
+        // What was collected may leave more to collect (children, blobs that no name holds any more), which
+        // waits for as long as that did: also before where this pass has come to. Another pass, from the start.
+        cursor = CollectCursor::default();
+        more = true;
+    }
     let collected = Collected { contents, blobs };
     let events = if collected.is_empty() {
         Vec::new()

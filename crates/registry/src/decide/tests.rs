@@ -1,0 +1,503 @@
+//! Given what was recorded, when somebody wants this, then these events or that refusal. Without a disk, a
+//! clock or a thread: that is what makes a decision a function.
+
+use std::time::Duration;
+
+use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
+use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
+use supercargo_model::{Descriptor, Digest, Manifest, Reference, Tag, media_type};
+use supercargo_projections::tables::{Contents, NameIds, Repositories};
+use supercargo_projections::{Empty, Rows as _, Working, fold};
+
+use super::*;
+use crate::command::{CollectCursor, Collected, GcPolicy, Outcome};
+use crate::leases::{Leases, Principal};
+
+const POLICY: GcPolicy = GcPolicy {
+    lease: Duration::from_micros(100),
+    untagged_after: Duration::from_micros(1000),
+    keep_deleted: Duration::from_micros(10),
+};
+
+fn r() -> RepoKey {
+    "r".parse().unwrap()
+}
+
+fn a() -> RepoName {
+    "a".parse().unwrap()
+}
+
+fn b() -> RepoName {
+    "b".parse().unwrap()
+}
+
+fn tag(tag: &str) -> Tag {
+    tag.parse().unwrap()
+}
+
+fn d(byte: u8) -> Digest {
+    Digest::sha256([byte; 32])
+}
+
+fn descriptor(byte: u8) -> Descriptor {
+    Descriptor { media_type: String::new(), digest: d(byte), size: 1, platform: None, foreign: false }
+}
+
+fn image(config: u8, layers: &[u8]) -> Manifest {
+    Manifest {
+        media_type: media_type::OCI_MANIFEST.to_owned(),
+        size: 50,
+        artifact_type: None,
+        config: Some(descriptor(config)),
+        layers: layers.iter().map(|layer| descriptor(*layer)).collect(),
+        children: Vec::new(),
+        subject: None,
+        annotations: Vec::new(),
+    }
+}
+
+fn index(children: &[u8]) -> Manifest {
+    let children = children.iter().map(|child| descriptor(*child)).collect();
+    Manifest { config: None, children, media_type: media_type::OCI_INDEX.to_owned(), ..image(0, &[]) }
+}
+
+fn created(config: RepositoryConfig) -> Event {
+    Event::RepositoryCreated { repository: r(), config }
+}
+
+fn added(name: RepoName, byte: u8) -> Event {
+    Event::BlobAdded { repository: r(), name, digest: d(byte), size: 1 }
+}
+
+fn pushed(byte: u8, manifest: Manifest) -> Event {
+    Event::ManifestPushed { repository: r(), name: a(), digest: d(byte), manifest }
+}
+
+fn set(which: &str, byte: u8, previous: Option<u8>) -> Event {
+    Event::TagSet { repository: r(), name: a(), tag: tag(which), digest: d(byte), previous: previous.map(d) }
+}
+
+fn untagged(which: &str, byte: u8) -> Event {
+    Event::TagDeleted { repository: r(), name: a(), tag: tag(which), previous: d(byte) }
+}
+
+/// A view of what these events leave, each recorded a microsecond after the one before, from 1 on.
+struct View(Working<Empty>, i64);
+
+fn given(events: impl IntoIterator<Item = Event>) -> View {
+    let mut view = View(Working::new(Empty), 0);
+    view.record([created(RepositoryConfig::default())]);
+    view.record(events);
+    view
+}
+
+/// An image of blobs 1 and 2, as manifest 10 tagged `latest`.
+fn given_an_image() -> View {
+    given([added(a(), 1), added(a(), 2), pushed(10, image(1, &[2])), set("latest", 10, None)])
+}
+
+impl View {
+    fn record(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.1 += 1;
+            let record = Record {
+                seq: self.1.unsigned_abs(),
+                at: Timestamp::from_micros(self.1),
+                id: uuid::Uuid::nil(),
+                actor: Actor::System,
+                origin: Origin::local(Api::Cli),
+                event,
+            };
+            fold(&mut self.0, &record);
+        }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "commands are made where they are decided")]
+    fn decide(&mut self, command: Command) -> Result<Decision> {
+        decide(&mut self.0, &command, Timestamp::from_micros(self.1), None)
+    }
+
+    fn events(&mut self, command: Command) -> Vec<Event> {
+        self.decide(command).unwrap().events
+    }
+
+    fn mount(&mut self, name: RepoName, byte: u8, from: Option<RepoName>) -> (Vec<Event>, Option<u64>) {
+        let decision =
+            self.decide(Command::MountBlob { repository: r(), name, digest: d(byte), from }).unwrap();
+        match decision.outcome {
+            Outcome::Mounted(size) => (decision.events, size),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn push(&mut self, byte: u8, manifest: Manifest, tags: &[&str]) -> Result<Vec<Event>> {
+        let tags = tags.iter().map(|which| tag(which)).collect();
+        let manifest = Box::new(manifest);
+        let command = Command::PushManifest { repository: r(), name: a(), digest: d(byte), manifest, tags };
+        self.decide(command).map(|decision| decision.events)
+    }
+
+    fn missing(&mut self, manifest: Manifest) -> Vec<Digest> {
+        match self.push(99, manifest, &[]) {
+            Ok(_) => Vec::new(),
+            Err(Error::ManifestBlobUnknown(missing)) => missing,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// One step of a collection at a moment.
+    fn collect(&mut self, at: i64, leases: Option<&Leases>) -> Collected {
+        let still = leases.map(Leases::still);
+        let command = Command::Collect { policy: POLICY, cursor: CollectCursor::default() };
+        let decision = decide(&mut self.0, &command, Timestamp::from_micros(at), still.as_ref()).unwrap();
+        match decision.outcome {
+            Outcome::Collected { collected, .. } => collected,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn collected(&mut self, at: i64) -> Vec<Digest> {
+        self.collect(at, None).contents.into_iter().flat_map(|contents| contents.digests).collect()
+    }
+}
+
+fn add(name: RepoName, byte: u8) -> Command {
+    Command::AddBlob { repository: r(), name, digest: d(byte), size: 1 }
+}
+
+fn delete(reference: Reference) -> Command {
+    Command::DeleteManifest { repository: r(), name: a(), reference }
+}
+
+/// Whatever is refused, and whatever is decided, the view is as it was.
+#[test]
+fn deciding_changes_nothing() {
+    let commands = || {
+        vec![
+            add(a(), 1),
+            add(b(), 9),
+            Command::MountBlob { repository: r(), name: b(), digest: d(1), from: None },
+            Command::DeleteBlob { repository: r(), name: a(), digest: d(1) },
+            Command::DeleteBlob { repository: r(), name: a(), digest: d(7) },
+            delete(Reference::Tag(tag("latest"))),
+            delete(Reference::Digest(d(10))),
+            delete(Reference::Digest(d(11))),
+            Command::DeleteName { repository: r(), name: a() },
+            Command::DeleteName { repository: r(), name: b() },
+            Command::RemoveRepository { repository: r(), force: false },
+            Command::RemoveRepository { repository: r(), force: true },
+            Command::CreateRepository { repository: r(), config: RepositoryConfig::default() },
+            Command::Collect { policy: POLICY, cursor: CollectCursor::default() },
+            Command::Prune { empty_after: Duration::ZERO },
+            Command::RecordRot { digest: d(1), rot: Rot::Missing },
+            Command::PushManifest {
+                repository: r(),
+                name: a(),
+                digest: d(12),
+                manifest: Box::new(image(1, &[77])),
+                tags: vec![tag("latest")],
+            },
+        ]
+    };
+    let (_, untouched) = given_an_image().0.finish().unwrap();
+    for command in commands() {
+        let mut view = given_an_image();
+        let _ = view.decide(command.clone());
+        let (_, after) = view.0.finish().unwrap();
+        assert_eq!(after, untouched, "{command:?}");
+    }
+}
+
+#[test]
+fn everything_in_a_repository_that_is_not_there_is_refused() {
+    let manifest = Box::new(image(1, &[]));
+    let commands = [
+        Command::AddBlob { repository: "s".parse().unwrap(), name: a(), digest: d(1), size: 1 },
+        Command::MountBlob { repository: "s".parse().unwrap(), name: a(), digest: d(1), from: None },
+        Command::DeleteBlob { repository: "s".parse().unwrap(), name: a(), digest: d(1) },
+        Command::PushManifest {
+            repository: "s".parse().unwrap(),
+            name: a(),
+            digest: d(10),
+            manifest,
+            tags: Vec::new(),
+        },
+        Command::DeleteManifest {
+            repository: "s".parse().unwrap(),
+            name: a(),
+            reference: Reference::Digest(d(10)),
+        },
+        Command::DeleteName { repository: "s".parse().unwrap(), name: a() },
+        Command::RemoveRepository { repository: "s".parse().unwrap(), force: true },
+        Command::ConfigureRepository {
+            repository: "s".parse().unwrap(),
+            config: RepositoryConfig::default(),
+        },
+        Command::SetProperties {
+            repository: "s".parse().unwrap(),
+            path: "a".to_owned(),
+            set: Vec::new(),
+            removed: Vec::new(),
+        },
+    ];
+    for command in commands {
+        let refused = given_an_image().decide(command);
+        assert!(matches!(refused, Err(Error::RepositoryUnknown(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn repositories_are_created_once_and_configured_while_that_is_safe() {
+    let mut view = given([]);
+    let config = RepositoryConfig::default();
+    let again = view.decide(Command::CreateRepository { repository: r(), config: config.clone() });
+    assert!(matches!(again, Err(Error::RepositoryExists(_))));
+    let configure =
+        |config: &RepositoryConfig| Command::ConfigureRepository { repository: r(), config: config.clone() };
+    assert_eq!(view.events(configure(&config)), [], "as it is already");
+    let both = RepositoryConfig { docker_api_version: DockerApiVersion::Both, ..config.clone() };
+    assert_eq!(
+        view.events(configure(&both)),
+        [Event::RepositoryConfigured { repository: r(), config: both.clone() }]
+    );
+    let mut view = given_an_image();
+    let refused = view.decide(configure(&both));
+    assert!(matches!(refused, Err(Error::RepositoryNotEmpty { names: 1, .. })), "{refused:?}");
+    let described = RepositoryConfig { description: "new".to_owned(), ..config };
+    assert_eq!(view.events(configure(&described)).len(), 1);
+}
+
+#[test]
+fn a_repository_goes_with_all_that_it_holds_where_that_is_forced() {
+    let mut view = given_an_image();
+    view.record([added(b(), 3)]);
+    let refused = view.decide(Command::RemoveRepository { repository: r(), force: false });
+    assert!(matches!(refused, Err(Error::RepositoryNotEmpty { names: 2, .. })), "{refused:?}");
+    let events = view.events(Command::RemoveRepository { repository: r(), force: true });
+    assert_eq!(
+        events.iter().map(Event::kind).collect::<Vec<_>>(),
+        [
+            "BlobDeleted",
+            "BlobDeleted",
+            "TagDeleted",
+            "ManifestDeleted",
+            "RepositoryNameDeleted",
+            "BlobDeleted",
+            "RepositoryNameDeleted",
+            "RepositoryRemoved",
+        ]
+    );
+    view.record(events);
+    assert_eq!(view.0.row::<Repositories>(&r()), None);
+    assert_eq!(view.0.row::<Names>(&(r(), a())), None);
+    assert_eq!(view.0.scan::<Contents>(&[], &[u8::MAX], 9), []);
+}
+
+#[test]
+fn a_blob_is_recorded_unless_it_is_there_and_in_use() {
+    let mut view = given_an_image();
+    assert_eq!(view.events(add(a(), 2)), []);
+    assert_eq!(view.events(add(b(), 2)), [added(b(), 2)]);
+    assert_eq!(view.events(add(a(), 3)), [added(a(), 3)]);
+    // Waiting, it is recorded again, so that its wait begins anew; rotten, so that it is mended.
+    view.record([untagged("latest", 10)]);
+    assert_eq!(view.events(add(a(), 2)), [added(a(), 2)]);
+    let mut view = given_an_image();
+    view.record([Event::BlobRotFound { digest: d(2), rot: Rot::Missing }]);
+    assert_eq!(view.events(add(a(), 2)), [added(a(), 2)]);
+}
+
+#[test]
+fn a_blob_is_mounted_from_where_it_is() {
+    let mut view = given_an_image();
+    let mounted = Event::BlobMounted {
+        repository: r(),
+        name: b(),
+        digest: d(2),
+        size: 1,
+        from_repository: r(),
+        from_name: a(),
+    };
+    assert_eq!(view.mount(b(), 2, Some(a())), (vec![mounted.clone()], Some(1)));
+    assert_eq!(view.mount(b(), 2, None), (vec![mounted], Some(1)));
+    assert_eq!(view.mount(a(), 2, Some(b())), (vec![], Some(1)), "there already, in use");
+    assert_eq!(view.mount(b(), 7, None), (vec![], None), "nobody has it");
+    assert_eq!(view.mount(b(), 2, Some("c".parse().unwrap())), (vec![], None), "not there");
+    assert_eq!(view.mount(b(), 10, None), (vec![], None), "a manifest is no blob");
+    // What another repository holds can't be had by knowing its digest.
+    let other: RepoKey = "s".parse().unwrap();
+    view.record([
+        Event::RepositoryCreated { repository: other.clone(), config: RepositoryConfig::default() },
+        Event::BlobAdded { repository: other, name: a(), digest: d(8), size: 1 },
+    ]);
+    assert_eq!(view.mount(b(), 8, None), (vec![], None));
+    assert_eq!(view.mount(b(), 8, Some(a())), (vec![], None));
+    view.record([Event::BlobRotFound { digest: d(2), rot: Rot::Missing }]);
+    assert_eq!(view.mount(b(), 2, Some(a())), (vec![], None), "rotten");
+}
+
+#[test]
+fn a_manifest_needs_what_it_refers_to() {
+    let mut view = given_an_image();
+    assert_eq!(view.missing(image(1, &[2, 2])), []);
+    assert_eq!(view.missing(image(3, &[4, 2, 4])), [d(3), d(4)], "each named once");
+    assert_eq!(view.missing(image(1, &[10])), [d(10)], "a manifest is no layer");
+    assert_eq!(view.missing(index(&[10, 2])), [], "an index may list a blob");
+    assert_eq!(view.missing(index(&[11])), [d(11)]);
+    let foreign = Descriptor { foreign: true, ..descriptor(5) };
+    assert_eq!(view.missing(Manifest { layers: vec![foreign], ..image(1, &[]) }), []);
+    assert_eq!(view.missing(Manifest { subject: Some(d(66)), ..image(1, &[]) }), []);
+    view.record([Event::BlobRotFound { digest: d(2), rot: Rot::WrongSize }]);
+    assert_eq!(view.missing(image(1, &[2])), [d(2)], "so that the client sends it again");
+}
+
+#[test]
+fn an_index_may_be_sparse_where_its_repository_says_so() {
+    let mut view = given([]);
+    view.record([Event::RepositoryConfigured {
+        repository: r(),
+        config: RepositoryConfig { sparse_index: true, ..Default::default() },
+    }]);
+    assert_eq!(view.missing(index(&[11])), []);
+    assert_eq!(view.missing(image(1, &[])), [d(1)], "blobs are needed all the same");
+}
+
+#[test]
+fn a_push_records_what_it_changes_and_no_more() {
+    let mut view = given_an_image();
+    let (ten, eleven) = (image(1, &[2]), image(1, &[]));
+    assert_eq!(view.push(10, ten.clone(), &["latest"]).unwrap(), []);
+    assert_eq!(view.push(10, ten.clone(), &[]).unwrap(), []);
+    assert_eq!(view.push(10, ten.clone(), &["latest", "v1", "v1"]).unwrap(), [set("v1", 10, None)]);
+    assert_eq!(
+        view.push(11, eleven.clone(), &["latest"]).unwrap(),
+        [pushed(11, eleven), set("latest", 11, Some(10))]
+    );
+    // Rotten, its bytes are wanted again.
+    view.record([Event::BlobRotFound { digest: d(10), rot: Rot::Missing }]);
+    assert_eq!(view.push(10, ten.clone(), &["latest"]).unwrap(), [pushed(10, ten.clone())]);
+    // Deleted and waiting to be collected, its wait begins anew.
+    let mut view = given_an_image();
+    view.record([untagged("latest", 10)]);
+    assert_eq!(view.push(10, ten.clone(), &[]).unwrap(), [pushed(10, ten.clone())]);
+    assert_eq!(view.push(10, ten, &["v1"]).unwrap(), [set("v1", 10, None)]);
+}
+
+#[test]
+fn a_tag_is_deleted_alone_and_a_manifest_with_its_tags() {
+    let mut view = given_an_image();
+    view.record([set("v1", 10, None)]);
+    assert_eq!(view.events(delete(Reference::Tag(tag("latest")))), [untagged("latest", 10)]);
+    let deleted = Event::ManifestDeleted { repository: r(), name: a(), digest: d(10) };
+    assert_eq!(
+        view.events(delete(Reference::Digest(d(10)))),
+        [untagged("latest", 10), untagged("v1", 10), deleted]
+    );
+    for unknown in [Reference::Tag(tag("v2")), Reference::Digest(d(11)), Reference::Digest(d(1))] {
+        let refused = view.decide(delete(unknown));
+        assert!(matches!(refused, Err(Error::ManifestUnknown(_))), "{refused:?}");
+    }
+    let refused = view.decide(Command::DeleteBlob { repository: r(), name: a(), digest: d(10) });
+    assert!(matches!(refused, Err(Error::BlobUnknown(_))), "a manifest is no blob: {refused:?}");
+    let refused = view.decide(Command::DeleteName { repository: r(), name: b() });
+    assert!(matches!(refused, Err(Error::NameUnknown(_))), "{refused:?}");
+}
+
+#[test]
+fn properties_hold_no_control_characters() {
+    let mut view = given([]);
+    let command = |path: &str, key: &str, value: &str| Command::SetProperties {
+        repository: r(),
+        path: path.to_owned(),
+        set: vec![(key.to_owned(), vec![value.to_owned()])],
+        removed: Vec::new(),
+    };
+    for (path, key, value) in [("a\0b", "k", "v"), ("a", "k\n", "v"), ("a", "k", "\u{7f}")] {
+        let refused = view.decide(command(path, key, value));
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    assert_eq!(view.events(command("a", "k", "ü")).len(), 1);
+}
+
+#[test]
+fn rot_is_recorded_once_and_of_what_is_held() {
+    let mut view = given_an_image();
+    let found = Event::BlobRotFound { digest: d(2), rot: Rot::WrongDigest };
+    let record = |digest| Command::RecordRot { digest, rot: Rot::WrongDigest };
+    assert_eq!(view.events(record(d(2))), std::slice::from_ref(&found));
+    view.record([found]);
+    assert_eq!(view.events(record(d(2))), []);
+    assert_eq!(view.events(record(d(77))), []);
+}
+
+#[test]
+fn a_collection_takes_what_has_waited_long_enough() {
+    // Recorded at 2, 3, 4 and 5.
+    let mut view = given([added(a(), 5), added(a(), 1), added(a(), 2), pushed(10, image(1, &[2]))]);
+    assert_eq!(view.collected(101), []);
+    assert_eq!(view.collected(102), [d(5)], "pending since 2, for as long as a lease lasts");
+    assert_eq!(view.collected(1014), [d(5)]);
+    assert_eq!(view.collected(1015), [d(5), d(10)], "untagged since 5, and the undo window after it");
+    // Deleted at 7, it has the undo window alone, and takes along what only it held.
+    view.record([set("latest", 10, None), untagged("latest", 10)]);
+    assert_eq!(view.collected(16), []);
+    assert_eq!(view.collected(17), [d(1), d(2), d(10)]);
+}
+
+#[test]
+fn bytes_go_once_no_name_holds_them() {
+    let mut view = given([added(a(), 1), added(b(), 1)]);
+    let gone = |name| Event::BlobDeleted { repository: r(), name, digest: d(1) };
+    view.record([gone(a())]);
+    assert_eq!(view.collect(1000, None).blobs, []);
+    view.record([gone(b())]);
+    // Deleted at 5.
+    assert_eq!(view.collect(14, None).blobs, []);
+    assert_eq!(view.collect(15, None).blobs, [CollectedBlob { digest: d(1), size: 1 }]);
+}
+
+#[test]
+fn a_collection_leaves_what_somebody_was_promised() {
+    let mut view = given_an_image();
+    view.record([untagged("latest", 10)]);
+    let id = view.0.row::<NameIds>(&(r(), a())).unwrap();
+    let at = 50;
+    let leases = Leases::default();
+    assert_eq!(view.collect(at, Some(&leases)), view.collect(at, None));
+    let principal = Principal::User("root".to_owned());
+    let lasts = Duration::from_micros(30);
+    let take = |digest, now| {
+        leases.take((id, digest), &principal, Timestamp::from_micros(now), lasts, leases.epoch())
+    };
+    let of = |digests: &[u8]| {
+        let digests = digests.iter().map(|byte| d(*byte)).collect();
+        vec![CollectedContents { repository: r(), name: a(), digests }]
+    };
+    // A layer alone: the rest goes.
+    take(d(2), 30);
+    assert_eq!(view.collect(at, Some(&leases)).contents, of(&[1, 10]));
+    // The manifest, and with it what it holds.
+    take(d(10), 30);
+    assert_eq!(view.collect(at, Some(&leases)).contents, []);
+    assert_eq!(view.collect(59, Some(&leases)).contents, []);
+    assert_eq!(view.collect(60, Some(&leases)).contents, of(&[1, 2, 10]), "it has run out");
+    take(d(10), 30);
+    leases.end([(id, d(10)), (id, d(2))].into_iter(), &principal);
+    assert_eq!(view.collect(at, Some(&leases)).contents, of(&[1, 2, 10]), "its push is done");
+}
+
+#[test]
+fn empty_folders_are_pruned_once_they_have_been_so_for_long_enough() {
+    let mut view = given_an_image();
+    view.record([untagged("latest", 10)]);
+    let prune = |view: &mut View, at| {
+        let command = Command::Prune { empty_after: Duration::from_micros(10) };
+        decide(&mut view.0, &command, Timestamp::from_micros(at), None).unwrap().events
+    };
+    assert_eq!(prune(&mut view, 15), []);
+    let pruned = Event::FoldersPruned { repository: r(), paths: vec!["a/latest".to_owned()] };
+    assert_eq!(prune(&mut view, 16), std::slice::from_ref(&pruned));
+    view.record([pruned]);
+    let parent = Event::FoldersPruned { repository: r(), paths: vec!["a".to_owned()] };
+    assert_eq!(prune(&mut view, 16), [parent], "empty for as long as what it held");
+}
