@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum as _};
-use supercargo_benches::report::{Failure, Judged, Machine, Report, Verdict, table};
+use supercargo_benches::report::{Failure, Judged, Machine, Report, Row, Verdict, table};
 use supercargo_benches::scenario::Scenario;
 use supercargo_benches::settings::{Programs, Settings};
 use supercargo_benches::{Error, Result};
@@ -91,7 +91,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     let any = |verdict| report.rows.iter().any(|row| row.verdict == verdict);
     Ok(if !report.failures.is_empty() {
         ExitCode::from(2)
-    } else if any(Verdict::NotMeasured) || (any(Verdict::Short) && !report.smoke) {
+    } else if any(Verdict::NotMeasured) || any(Verdict::Short) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -114,7 +114,7 @@ async fn measure(args: &Args, settings: &Settings) -> Report {
     for scenario in scenarios {
         say(&format!("{}…", scenario.name()));
         match scenario.run(settings).await {
-            Ok(rows) => report.rows.extend(rows.into_iter().map(Judged::from)),
+            Ok(rows) => report.rows.extend(rows.into_iter().map(|row| judge(row, args.smoke))),
             Err(error) => {
                 report.failures.push(Failure { scenario: scenario.name(), error: error.to_string() });
             }
@@ -122,6 +122,15 @@ async fn measure(args: &Args, settings: &Settings) -> Report {
     }
     report.seconds = start.elapsed().as_secs_f64();
     report
+}
+
+/// What a smoke run measures is neither enough nor too little.
+fn judge(row: Row, smoke: bool) -> Judged {
+    let mut judged = Judged::from(row);
+    if smoke && judged.verdict != Verdict::NotMeasured {
+        judged.verdict = Verdict::Information;
+    }
+    judged
 }
 
 fn settings(args: &Args, work: &Path) -> Result<Settings> {
