@@ -3,7 +3,7 @@
 //!
 //! What lives here: paths, headers, query parameters and error codes of the protocol. What does not: any rule
 //! that another surface would need too, any knowledge of how things are kept, and listeners, connections and
-//! time-outs on them, which are the server's. [`route`] says which operation is meant, a file per noun answers
+//! time-outs on them, which are the server's. `route` says which operation is meant, a file per noun answers
 //! it, and [`error`] holds the one table of what can go wrong.
 
 mod base;

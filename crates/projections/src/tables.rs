@@ -2,7 +2,7 @@
 //!
 //! All are kept in one redb table, and keys are made so that what changes together lies together: a commit
 //! that touches many tables still writes few pages. The key's first byte is a table's number; what belongs
-//! to one repository name begins with [`BY_NAME`] and the name's number, and all that is known of one
+//! to one repository name begins with `BY_NAME` and the name's number, and all that is known of one
 //! digest there, or of one blob over all names, is side by side:
 //!
 //! ```text
