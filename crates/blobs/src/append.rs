@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::StoreError;
 use crate::disk;
@@ -24,10 +25,10 @@ use crate::store::{Inner, blocking};
 /// Bytes written between two early write-backs. They keep the last one, which the client waits for, short.
 const WRITE_BACK_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How long the first bytes of a piece may wait for more of it.
+/// How long the first bytes of a piece wait for the rest of it.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Most frames of one piece; `pwritev` takes 1024.
+/// Most frames of one piece, so that what describes tiny ones stays less than a piece's bytes.
 const PIECE_FRAMES_MAX: usize = 512;
 
 /// Appends the body to the session; says how many bytes the session then holds. See
@@ -126,7 +127,8 @@ impl<S: Stream<Item = io::Result<Bytes>> + Send + Unpin> Body<S> {
             frames,
             budget: Arc::clone(&inner.body_budget),
             budget_bytes: inner.options.body_bytes_max,
-            piece_bytes: u64::from(inner.options.piece_bytes),
+            // A piece of nothing would be the end of the body.
+            piece_bytes: u64::from(inner.options.piece_bytes.max(1)),
             idle_timeout: inner.options.body_idle_timeout,
             stashed: None,
         }
@@ -136,25 +138,26 @@ impl<S: Stream<Item = io::Result<Bytes>> + Send + Unpin> Body<S> {
     /// at the end) but is never larger by more than one frame.
     async fn next_piece(&mut self) -> (Piece, Option<End>) {
         let mut piece = Piece::default();
+        let mut until = Instant::now() + self.idle_timeout;
         while piece.len < self.piece_bytes && piece.frames.len() < PIECE_FRAMES_MAX {
             let frame = match self.stashed.take() {
                 Some(frame) => frame,
-                None => {
-                    let patience = if piece.frames.is_empty() { self.idle_timeout } else { LINGER };
-                    match tokio::time::timeout(patience.min(self.idle_timeout), self.frames.next()).await {
-                        Ok(Some(Ok(frame))) if frame.is_empty() => continue,
-                        Ok(Some(Ok(frame))) => frame,
-                        Ok(Some(Err(e))) => return (piece, Some(End::Broken(e))),
-                        Ok(None) => return (piece, Some(End::Whole)),
-                        Err(_) if piece.frames.is_empty() => return (piece, Some(End::Idle)),
-                        Err(_) => break,
-                    }
-                }
+                None => match tokio::time::timeout_at(until, self.frames.next()).await {
+                    Ok(Some(Ok(frame))) if frame.is_empty() => continue,
+                    Ok(Some(Ok(frame))) => frame,
+                    Ok(Some(Err(e))) => return (piece, Some(End::Broken(e))),
+                    Ok(None) => return (piece, Some(End::Whole)),
+                    Err(_) if piece.frames.is_empty() => return (piece, Some(End::Idle)),
+                    Err(_) => break,
+                },
             };
             let Some(room) = self.room_for(&frame, piece.frames.is_empty()).await else {
                 self.stashed = Some(frame);
                 break;
             };
+            if piece.frames.is_empty() {
+                until = Instant::now() + LINGER.min(self.idle_timeout);
+            }
             piece.len += frame.len() as u64;
             piece.frames.push(frame);
             match &mut piece.room {
@@ -327,5 +330,112 @@ impl Appending {
         {
             tracing::debug!(error = %e, "could not cut an upload session's file");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BlobStore, StoreOptions};
+    use futures_util::{FutureExt, stream};
+    use supercargo_model::Algorithm;
+
+    fn store(body_bytes_max: u32) -> (tempfile::TempDir, BlobStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            StoreOptions { body_bytes_max, piece_bytes: 1000, reserve_bytes: 0, ..Default::default() };
+        let store = BlobStore::open(folder.path(), options).unwrap();
+        (folder, store)
+    }
+
+    /// Frames that come one after another, so many milliseconds apart.
+    fn slow(sizes: &[usize], apart: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + use<> {
+        let frames: Vec<_> = sizes.iter().map(|size| Ok(Bytes::from(vec![7; *size]))).collect();
+        Box::pin(stream::unfold(frames.into_iter(), move |mut frames| async move {
+            let frame = frames.next()?;
+            tokio::time::sleep(Duration::from_millis(apart)).await;
+            Some((frame, frames))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_waits_for_the_rest_of_it_only_so_long() {
+        let (_folder, store) = store(100_000);
+        let mut body = Body::new(store.inner(), slow(&[1; 10], 40));
+        let begun = Instant::now();
+        let (piece, end) = body.next_piece().await;
+        // At 40, 80 and 120 ms; the next would come at 160.
+        assert_eq!((piece.len, end.is_none()), (3, true));
+        assert_eq!(begun.elapsed(), Duration::from_millis(140));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_counted_from_the_last_piece() {
+        let (_folder, store) = store(100_000);
+        let idle = store.inner().options.body_idle_timeout;
+        let mut body = Body::new(store.inner(), slow(&[10, 0, 0, 10], idle.as_millis() as u64 / 2));
+        assert_eq!(body.next_piece().await.0.len, 10);
+        // Frames of nothing are silence.
+        let begun = Instant::now();
+        assert!(matches!(body.next_piece().await, (piece, Some(End::Idle)) if piece.len == 0));
+        assert_eq!(begun.elapsed(), idle);
+    }
+
+    #[tokio::test]
+    async fn a_piece_is_full_or_all_that_there_is_room_for() {
+        let (_folder, store) = store(1500);
+        let frames = || stream::iter([600, 600, 600].map(|size| Ok(Bytes::from(vec![7; size]))));
+        let budget = &store.inner().body_budget;
+
+        let mut first = Body::new(store.inner(), frames());
+        let (full, _) = first.next_piece().await;
+        assert_eq!((full.len, budget.available_permits()), (1200, 300));
+        // There is no room for another's first frame until the other's is written.
+        let mut second = Body::new(store.inner(), frames());
+        let mut waiting = Box::pin(second.next_piece());
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(full);
+        assert_eq!(waiting.await.0.len, 1200);
+        assert_eq!(budget.available_permits(), 1500);
+
+        // One who holds something does not wait for more.
+        let _held = budget.acquire_many(700).await.unwrap();
+        let (part, end) = first.next_piece().await;
+        assert_eq!((part.len, end.is_some()), (600, true));
+        let mut third = Body::new(store.inner(), frames());
+        drop(part);
+        let (part, end) = third.next_piece().await;
+        assert_eq!((part.len, end.is_none()), (600, true));
+        drop(part);
+        // The frame that there was no room for is the next one.
+        assert_eq!(third.next_piece().await.0.len, 600);
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_many_frames_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let id = store.start("owner", Algorithm::Sha256).await.unwrap();
+        let frames = stream::iter((0..5000).map(|at| Ok(Bytes::from(vec![at as u8]))));
+        assert_eq!(store.append("owner", id, Some((0, 5000)), frames).await.unwrap(), 5000);
+        let expected: Vec<u8> = (0..5000).map(|at| at as u8).collect();
+        let digest = crate::hasher::Hasher::of_bytes(Algorithm::Sha512, &expected);
+        assert!(store.verify("owner", id, digest).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn however_a_body_ends_its_room_is_given_back() {
+        let (_folder, store) = store(3000);
+        let id = store.start("owner", Algorithm::Sha256).await.unwrap();
+        let frames = || stream::iter([900; 5].map(|size| Ok(Bytes::from(vec![7; size]))));
+        store.append("owner", id, None, frames()).await.unwrap();
+        store.append("owner", id, Some((4500, 1)), frames()).await.unwrap_err();
+        let broken = frames().chain(stream::iter([Err(io::ErrorKind::ConnectionReset.into())]));
+        store.append("owner", id, None, broken).await.unwrap_err();
+        let mut dropped = Box::pin(store.append("owner", id, None, frames().chain(stream::pending())));
+        assert!((&mut dropped).now_or_never().is_none());
+        drop(dropped);
+        // All of it at once, when the piece that was under way has been written.
+        drop(store.inner().body_budget.acquire_many(3000).await.unwrap());
     }
 }

@@ -32,3 +32,41 @@ pub fn crash_point(name: &str) {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn crash_point(_name: &str) {}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    /// The test runs itself again, with a crash planned.
+    #[test]
+    fn dies_at_the_passage_that_was_named() {
+        const PASSED: &str = "SUPERCARGO_TEST_CRASH_PASSAGES";
+        if let Ok(passages) = std::env::var(PASSED) {
+            for _ in 0..passages.parse().unwrap() {
+                crash_point("here");
+                crash_point("there");
+            }
+            return;
+        }
+        for (plan, passages, dies) in [
+            ("here", 1, true),
+            ("here:1", 1, true),
+            ("there:3", 3, true),
+            ("there:3", 2, false),
+            ("elsewhere", 3, false),
+            ("", 3, false),
+        ] {
+            let outcome = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "crash::tests::dies_at_the_passage_that_was_named"])
+                .env("SUPERCARGO_CRASH_AT", plan)
+                .env(PASSED, passages.to_string())
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
+            assert_eq!(outcome.signal(), dies.then_some(9), "{plan}");
+            assert_eq!(outcome.success(), !dies, "{plan}");
+        }
+    }
+}

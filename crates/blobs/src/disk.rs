@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rustix::io::Errno;
 
-/// Writes the frames one after another at an offset. There are at most 1024 of them, none empty.
+/// Writes the frames, none of them empty, one after another at an offset.
 pub(crate) fn write_all_at(file: &File, frames: &[Bytes], mut at: u64) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
     let mut rest = &mut slices[..];

@@ -69,3 +69,39 @@ impl Hasher {
         Ok(hasher.finish())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // printf abc | sha256sum; printf abc | sha512sum
+    const ABC_SHA256: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const ABC_SHA512: &str = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+        2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
+
+    #[test]
+    fn both_algorithms_give_what_others_give() {
+        for (algorithm, expected) in [(Algorithm::Sha256, ABC_SHA256), (Algorithm::Sha512, ABC_SHA512)] {
+            assert_eq!(Hasher::of_bytes(algorithm, b"abc").to_string(), expected);
+            let mut parts = Hasher::new(algorithm);
+            parts.update(b"a");
+            assert_ne!(parts.clone().finish().to_string(), expected);
+            parts.update(b"bc");
+            assert_eq!(parts.algorithm(), algorithm);
+            assert_eq!(parts.finish().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_is_hashed_up_to_its_size_and_a_cut_one_is_an_error() {
+        let bytes: Vec<u8> = (0..2 * READ_BYTES + 5).map(|at| (at / 3) as u8).collect();
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        for size in [0, 1, READ_BYTES, READ_BYTES + 1, bytes.len()] {
+            let digest = Hasher::of_file(Algorithm::Sha256, &file, size as u64).unwrap();
+            assert_eq!(digest, Hasher::of_bytes(Algorithm::Sha256, &bytes[..size]));
+        }
+        let error = Hasher::of_file(Algorithm::Sha256, &file, bytes.len() as u64 + 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

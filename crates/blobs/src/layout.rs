@@ -14,7 +14,7 @@
 //!     <owner>/                    32 hex digits: the first half of the SHA-256 of the owner's text
 //!       <uuid>.sha256             one upload session: its length is what was received, its modification
 //!       <uuid>.sha512             time is when it was last heard of
-//!     <uuid>.tmp                  bytes on their way into blobs/; after a crash the sweep removes them
+//!     <uuid>.tmp                  bytes on their way into blobs/; what a crash left of them goes at the next open
 //! ```
 
 use std::fmt;
@@ -74,27 +74,31 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Makes the folders that are missing; blocks.
+    /// Makes the folders that are missing, durably, and removes the temporary files that a crash left;
+    /// blocks. Nobody else may be using the data folder.
     pub(crate) fn open(data: &Path) -> io::Result<Layout> {
         let layout = Layout { blobs: data.join("blobs"), uploads: data.join("uploads") };
         fs::create_dir_all(&layout.uploads)?;
-        let mut made = false;
+        for temp in layout.temps() {
+            disk::remove_file(&temp?)?;
+        }
         // Those of the other algorithm are made when they are needed, which is hardly ever: making all of
         // them would be most of what a first start takes.
         let folder = layout.blobs.join(Algorithm::Sha256.as_str());
         fs::create_dir_all(&folder)?;
         for fan in 0..=u8::MAX {
             match fs::create_dir(folder.join(format!("{fan:02x}"))) {
-                Ok(()) => made = true,
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
             }
         }
-        if made {
-            disk::sync_folder(&folder)?;
-            disk::sync_folder(&layout.blobs)?;
-            disk::sync_folder(data)?;
+        // Also where all was there: an earlier process may have died between making a folder and this.
+        let folders = ALGORITHMS.map(|algorithm| layout.blobs.join(algorithm.as_str()));
+        for folder in folders.iter().filter(|folder| folder.exists()) {
+            disk::sync_folder(folder)?;
         }
+        disk::sync_folder(&layout.blobs)?;
+        disk::sync_folder(data)?;
         Ok(layout)
     }
 
@@ -161,8 +165,7 @@ impl Layout {
                     Err(e) => return Some(Err(e)),
                 };
                 let (id, algorithm) = parse_session(entry.file_name().to_str()?)?;
-                let found = entry.metadata().map(|metadata| FoundSession { owner, id, algorithm, metadata });
-                unless_gone(found)
+                plain_file(&entry, |metadata| FoundSession { owner, id, algorithm, metadata })
             }))
         })
     }
@@ -170,20 +173,26 @@ impl Layout {
     /// The owners' folders on disk.
     pub(crate) fn owners(&self) -> impl Iterator<Item = io::Result<(OwnerKey, PathBuf)>> + use<> {
         entries(&self.uploads).filter_map(|entry| match entry {
-            Ok(entry) => Some(Ok((OwnerKey::parse(entry.file_name().to_str()?)?, entry.path()))),
+            Ok(entry) => {
+                let owner = OwnerKey::parse(entry.file_name().to_str()?)?;
+                match entry.file_type() {
+                    Ok(kind) => kind.is_dir().then(|| Ok((owner, entry.path()))),
+                    Err(e) => unless_gone(e).map(Err),
+                }
+            }
             Err(e) => Some(Err(e)),
         })
     }
 
     /// The temporary files on disk.
-    pub(crate) fn temps(&self) -> impl Iterator<Item = io::Result<(PathBuf, fs::Metadata)>> + use<> {
+    fn temps(&self) -> impl Iterator<Item = io::Result<PathBuf>> + use<> {
         entries(&self.uploads).filter_map(|entry| match entry {
             Ok(entry) => {
                 let path = entry.path();
                 if path.extension()? != TEMP_SUFFIX {
                     return None;
                 }
-                unless_gone(entry.metadata().map(|metadata| (path, metadata)))
+                plain_file(&entry, |_| path)
             }
             Err(e) => Some(Err(e)),
         })
@@ -205,7 +214,7 @@ impl Layout {
                     if digest.hash_bytes()[0] != fan {
                         return None;
                     }
-                    unless_gone(entry.metadata().map(|metadata| (digest, metadata.len())))
+                    plain_file(&entry, |metadata| (digest, metadata.len()))
                 })
             },
         )
@@ -228,12 +237,17 @@ fn entries(folder: &Path) -> impl Iterator<Item = io::Result<fs::DirEntry>> + us
     }
 }
 
-/// What was removed while the folder was being read was not there.
-fn unless_gone<T>(found: io::Result<T>) -> Option<io::Result<T>> {
-    match found {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        found => Some(found),
+/// What is made of the entry's metadata, if it is a file: a folder or a link is nothing of ours.
+fn plain_file<T>(entry: &fs::DirEntry, make: impl FnOnce(fs::Metadata) -> T) -> Option<io::Result<T>> {
+    match entry.metadata() {
+        Ok(metadata) => metadata.is_file().then(|| Ok(make(metadata))),
+        Err(e) => unless_gone(e).map(Err),
     }
+}
+
+/// What was removed while the folder was being read was not there.
+fn unless_gone(error: io::Error) -> Option<io::Error> {
+    (error.kind() != io::ErrorKind::NotFound).then_some(error)
 }
 
 /// No, one or many items, from one expression.

@@ -53,10 +53,7 @@ impl BlobFile {
     /// # Errors
     /// What the system says.
     pub fn bytes(&self) -> io::Result<Bytes> {
-        let size = usize::try_from(self.size).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut bytes = vec![0; size];
-        self.file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes.into())
+        read_whole(&self.file, self.size)
     }
 
     /// What the bytes on disk hash to. Blocks: about a second for 1 GiB.
@@ -66,6 +63,13 @@ impl BlobFile {
     pub fn hash(&self, algorithm: Algorithm) -> io::Result<Digest> {
         Hasher::of_file(algorithm, &self.file, self.size)
     }
+}
+
+/// The file's first `size` bytes; blocks.
+pub(crate) fn read_whole(file: &File, size: u64) -> io::Result<Bytes> {
+    let mut bytes = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes.into())
 }
 
 /// The state of a stream.

@@ -152,11 +152,12 @@ impl Session {
         state.touched = SystemTime::now();
     }
 
-    /// Opens the file, cut to what counts; blocks. The caller holds the state.
+    /// Opens the file, cut to what counts; blocks. The caller holds the state. A blob's bytes are not cut.
     ///
     /// # Errors
     /// [`StoreError::SessionUnknown`] if somebody removed the file.
     pub(crate) fn open(&self, progress: &Progress) -> Result<SessionFile, StoreError> {
+        use std::cmp::Ordering::{Equal, Greater, Less};
         use std::os::unix::fs::MetadataExt;
 
         let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
@@ -164,15 +165,25 @@ impl Session {
             opened => opened.map_err(StoreError::doing("opening an upload session's file"))?,
         };
         let metadata = file.metadata().map_err(StoreError::doing("reading an upload session's length"))?;
-        if metadata.len() > progress.received {
-            file.set_len(progress.received).map_err(StoreError::doing("cutting an upload session's file"))?;
-        } else if metadata.len() < progress.received {
-            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it lost bytes that were received");
-            return Err(StoreError::Io { doing: "opening an upload session's file", source });
-        }
         // A second name is a blob's: these bytes were published and must never change again.
-        Ok(SessionFile { file, sealed: metadata.nlink() > 1 })
+        let sealed = metadata.nlink() > 1;
+        match metadata.len().cmp(&progress.received) {
+            Less => return Err(changed("it lost bytes that were received")),
+            Greater if sealed => return Err(changed("it holds more bytes than were published")),
+            Greater => {
+                let cut = file.set_len(progress.received);
+                cut.map_err(StoreError::doing("cutting an upload session's file"))?;
+            }
+            Equal => {}
+        }
+        Ok(SessionFile { file, sealed })
     }
+}
+
+/// Somebody else has been at a session's file.
+fn changed(how: &'static str) -> StoreError {
+    let source = io::Error::new(io::ErrorKind::InvalidData, how);
+    StoreError::Io { doing: "opening an upload session's file", source }
 }
 
 /// An upload session's file, open for reading and writing.
@@ -193,18 +204,17 @@ impl Sessions {
         Sessions { max, table: Mutex::default() }
     }
 
-    /// Adds a session.
+    /// Adds a session, whose file is there: from now on it may be found, and swept.
     ///
     /// # Errors
     /// [`StoreError::TooManySessions`].
-    pub(crate) fn add(&self, session: Session) -> Result<Arc<Session>, StoreError> {
+    pub(crate) fn add(&self, session: Session) -> Result<(), StoreError> {
         let mut table = self.table.lock();
         if table.len() >= self.max {
             return Err(StoreError::TooManySessions { max: self.max });
         }
-        let session = Arc::new(session);
-        table.insert((session.owner, session.id), Arc::clone(&session));
-        Ok(session)
+        table.insert((session.owner, session.id), Arc::new(session));
+        Ok(())
     }
 
     /// Adds a session that an earlier process started, even beyond the limit.
@@ -235,5 +245,25 @@ impl Sessions {
     /// Every session, as of now.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
         self.table.lock().values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_are_kept_only_while_there_is_room() {
+        let room = Arc::new(Semaphore::new(10));
+        let tail = [Bytes::from_static(b"cd"), Bytes::from_static(b"e")];
+        let first = KeptBytes::join(&room, b"ab", &tail).unwrap();
+        assert_eq!((&first.bytes[..], room.available_permits()), (&b"abcde"[..], 5));
+        assert!(KeptBytes::join(&room, b"abc", &tail).is_none());
+        // A copy is the same bytes, and shares their room.
+        let copy = first.clone();
+        drop(first);
+        assert_eq!(room.available_permits(), 5);
+        drop(copy);
+        assert_eq!(room.available_permits(), 10);
     }
 }

@@ -20,7 +20,7 @@ use crate::disk;
 use crate::hasher::Hasher;
 use crate::layout::{Layout, OwnerKey};
 use crate::lock::{DigestGuard, DigestLocks};
-use crate::read::BlobFile;
+use crate::read::{BlobFile, read_whole};
 use crate::session::{Session, Sessions, State};
 
 /// Most bytes of small sessions that are kept in memory, all together. Those without room are read again.
@@ -126,7 +126,7 @@ impl Published {
 pub struct SweptSessions {
     /// Expired upload sessions.
     pub count: u64,
-    /// Their bytes, and those of temporary files that a crash left.
+    /// Their bytes.
     pub bytes: u64,
 }
 
@@ -155,7 +155,8 @@ pub(crate) struct Inner {
 }
 
 impl BlobStore {
-    /// Opens the store in a data folder, or makes it, and finds the upload sessions that are there. Blocks.
+    /// Opens the store in a data folder, or makes it; finds the upload sessions that are there and tidies what
+    /// a crash left of others' work. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::DiskFull`].
@@ -187,12 +188,13 @@ impl BlobStore {
         blocking(move || {
             inner.check_space(0)?;
             let path = inner.layout.session(owner, id, algorithm);
-            let session = inner.sessions.add(Session::started(owner, id, algorithm, path))?;
-            if let Err(e) = inner.create(owner, session.path()) {
-                drop(inner.sessions.remove(&session));
-                return Err(StoreError::doing("making an upload session's file")(e));
+            inner.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?;
+            let added = inner.sessions.add(Session::started(owner, id, algorithm, path.clone()));
+            if added.is_err() {
+                // If that fails the next process finds an empty session, which expires.
+                drop(disk::remove_file(&path));
             }
-            Ok(id)
+            added.map(|()| id)
         })
         .await
     }
@@ -209,7 +211,8 @@ impl BlobStore {
     /// process, though not yet the machine.
     ///
     /// `range` is where the body starts and how many bytes it has, if the client said so. Such a body
-    /// counts as a whole or not at all. Without it, what came of a body counts even if it breaks off.
+    /// counts as a whole or not at all, unless the process dies in the midst of it: the next one knows only the
+    /// file, so it counts what was written. Without a range, what came of a body counts even if it breaks off.
     ///
     /// # Errors
     /// [`StoreError::OutOfOrder`] if the start is not the session's end, if the length is another, if
@@ -234,8 +237,8 @@ impl BlobStore {
     ///
     /// # Errors
     /// [`StoreError::DigestMismatch`]: the session is gone. [`StoreError::OutOfOrder`] if another request
-    /// has the session, [`StoreError::SessionUnknown`]. [`StoreError::DiskFull`] and [`StoreError::Io`] where
-    /// the bytes could not be made durable: the session is gone, since they can't be relied on any more.
+    /// has the session, [`StoreError::SessionUnknown`]. [`StoreError::DiskFull`] and [`StoreError::Io`]: if
+    /// the bytes could not be made durable the session is gone, since they can't be relied on any more.
     pub async fn verify(&self, owner: &str, id: Uuid, digest: Digest) -> Result<Verified, StoreError> {
         let session = self.inner.sessions.get(owner, id)?;
         let mut state = session.take()?;
@@ -250,17 +253,7 @@ impl BlobStore {
         }
         let written_back = state.synced().await;
         let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            let verified = written_back
-                .map_err(StoreError::doing("writing back an upload session"))
-                .and_then(|()| inner.verify_file(&session, state, digest));
-            if verified.is_err() {
-                // Ended already is as good; that the bytes could not be removed must not hide the reason.
-                drop(inner.sessions.remove(&session));
-            }
-            verified
-        })
-        .await
+        blocking(move || inner.verify_file(&session, state, written_back, digest)).await
     }
 
     /// Makes a verified session's bytes the blob of their digest, durably. Waits for whoever publishes or
@@ -358,7 +351,8 @@ impl BlobStore {
     }
 
     /// Puts the blob into another store too, durably: as a link of the same file where both are on one file
-    /// system, else as a copy. Says whether this store has it. Blocks.
+    /// system, else as a copy. Says whether this store has it. Takes no lock, so nobody may be removing blobs
+    /// from the other store. Blocks.
     ///
     /// # Errors
     /// [`StoreError::DiskFull`], [`StoreError::Io`].
@@ -373,6 +367,8 @@ impl BlobStore {
             Ok(_) => return Ok(true),
             // Another file system, or one without links.
             Err(e) if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::Unsupported) => {}
+            // Removed since it was looked for.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !source.exists() => return Ok(false),
             Err(e) => return Err(e_place(e)),
         }
         other.inner.check_space(size)?;
@@ -390,11 +386,10 @@ impl BlobStore {
         self.inner.layout.blobs()
     }
 
-    /// Ends the upload sessions that nobody has written to since `idle_before`, except those in use, and
-    /// removes temporary files of that age. Blocks.
+    /// Ends the upload sessions that nobody has written to since `idle_before`, except those in use. Blocks.
     ///
     /// # Errors
-    /// What the system says; what was not done is done by the next sweep or the next start.
+    /// What the system says; what was not done is done by the next sweep, if need be of the next process.
     pub fn sweep_sessions(&self, idle_before: SystemTime) -> io::Result<SweptSessions> {
         let mut swept = SweptSessions::default();
         for session in self.inner.sessions.all() {
@@ -410,12 +405,6 @@ impl BlobStore {
                 }
             }
         }
-        for temp in self.inner.layout.temps() {
-            let (path, metadata) = temp?;
-            if metadata.modified()? < idle_before && disk::remove_file(&path)? {
-                swept.bytes += metadata.len();
-            }
-        }
         for owner in self.inner.layout.owners() {
             // Only an empty one goes; a session that starts in it at this moment makes it anew.
             drop(fs::remove_dir(owner?.1));
@@ -429,6 +418,14 @@ impl BlobStore {
     /// What the system says.
     pub fn free_bytes(&self) -> io::Result<u64> {
         disk::free_bytes(self.inner.layout.root())
+    }
+}
+
+#[cfg(test)]
+impl BlobStore {
+    /// For the tests of the parts that work on it.
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 }
 
@@ -461,34 +458,47 @@ impl Inner {
         }
     }
 
-    /// Hashes what is not hashed yet, and makes a large session durable.
+    /// Hashes what is not hashed yet, and makes a large session durable. `written_back` is the outcome of
+    /// the last early write-back.
     fn verify_file(
         &self,
         session: &Arc<Session>,
         state: OwnedMutexGuard<State>,
+        written_back: io::Result<()>,
         digest: Digest,
     ) -> Result<Verified, StoreError> {
-        let file = session.open(&state.progress)?.file;
-        let size = state.progress.received;
-        if size <= self.options.inline_bytes_max {
-            let bytes = BlobFile::new(file).and_then(|file| file.bytes());
-            let bytes = bytes.map_err(StoreError::doing("reading an upload session"))?;
-            let actual = Hasher::of_bytes(digest.algorithm(), &bytes);
-            return if actual == digest {
-                Ok(Verified::Small(bytes))
-            } else {
-                Err(StoreError::DigestMismatch { actual })
-            };
+        // Ended already is as good; that the bytes could not be removed must not hide the reason.
+        let end = || drop(self.sessions.remove(session));
+
+        written_back.inspect_err(|_| end()).map_err(StoreError::doing("writing back an upload session"))?;
+        let opened = session.open(&state.progress);
+        if matches!(opened, Err(StoreError::SessionUnknown)) {
+            end();
         }
-        let actual = match &state.progress.hash {
-            Some(hash) if hash.algorithm() == digest.algorithm() => hash.clone().finish(),
-            _ => Hasher::of_file(digest.algorithm(), &file, size)
+        let file = opened?.file;
+        let size = state.progress.received;
+        let small = if size <= self.options.inline_bytes_max {
+            let bytes = read_whole(&file, size);
+            Some(bytes.map_err(StoreError::doing("reading an upload session"))?)
+        } else {
+            None
+        };
+        let actual = match (&small, &state.progress.hash) {
+            (Some(bytes), _) => Hasher::of_bytes(digest.algorithm(), bytes),
+            (None, Some(hash)) if hash.algorithm() == digest.algorithm() => hash.clone().finish(),
+            (None, _) => Hasher::of_file(digest.algorithm(), &file, size)
                 .map_err(StoreError::doing("reading an upload session"))?,
         };
         if actual != digest {
+            end();
             return Err(StoreError::DigestMismatch { actual });
         }
-        file.sync_data().map_err(StoreError::doing("making an upload session durable"))?;
+        if let Some(bytes) = small {
+            return Ok(Verified::Small(bytes));
+        }
+        file.sync_data()
+            .inspect_err(|_| end())
+            .map_err(StoreError::doing("making an upload session durable"))?;
         crash_point("blob.written");
         Ok(Verified::Large(LargeBlob { session: Arc::clone(session), digest, size, _state: state }))
     }
@@ -544,4 +554,61 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let outcome = tokio::task::spawn_blocking(work).await;
     outcome.unwrap_or_else(|e| Err(StoreError::Io { doing: "a storage task", source: io::Error::other(e) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+
+    #[tokio::test]
+    async fn without_room_to_keep_them_few_bytes_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let bytes = Bytes::from_static(b"a config");
+        let digest = Hasher::of_bytes(Algorithm::Sha256, &bytes);
+        let taken = store.inner.kept_budget.acquire_many(KEPT_BYTES_MAX as u32).await.unwrap();
+        let id = store.start("owner", Algorithm::Sha256).await.unwrap();
+        store.append("owner", id, None, stream::iter([Ok(bytes.clone())])).await.unwrap();
+        let verified = store.verify("owner", id, digest).await.unwrap();
+        assert!(matches!(verified, Verified::Small(small) if small == bytes));
+        drop(taken);
+        // It has been kept nowhere, so nothing is given back.
+        store.discard("owner", id).await.unwrap();
+        assert_eq!(store.inner.kept_budget.available_permits(), KEPT_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_gives_back_the_room_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let frame = |size| stream::iter([Ok(Bytes::from(vec![7; size]))]);
+        let id = store.start("owner", Algorithm::Sha256).await.unwrap();
+        store.append("owner", id, None, frame(1000)).await.unwrap();
+        assert_eq!(store.inner.kept_budget.available_permits(), KEPT_BYTES_MAX - 1000);
+        // No longer few.
+        store.append("owner", id, None, frame(64 * 1024)).await.unwrap();
+        assert_eq!(store.inner.kept_budget.available_permits(), KEPT_BYTES_MAX);
+        let id = store.start("owner", Algorithm::Sha256).await.unwrap();
+        store.append("owner", id, None, frame(1000)).await.unwrap();
+        store.discard("owner", id).await.unwrap();
+        assert_eq!(store.inner.kept_budget.available_permits(), KEPT_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_write_back_failed_is_not_verified() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let bytes = Bytes::from(vec![7; 100_000]);
+        let digest = Hasher::of_bytes(Algorithm::Sha256, &bytes);
+        let id = store.start("owner", Algorithm::Sha256).await.unwrap();
+        store.append("owner", id, None, stream::iter([Ok(bytes)])).await.unwrap();
+        let session = store.inner.sessions.get("owner", id).unwrap();
+        let failed = tokio::task::spawn_blocking(|| Err(io::Error::from(io::ErrorKind::InvalidData)));
+        session.take().unwrap().syncing = Some(failed);
+        let outcome = store.verify("owner", id, digest).await;
+        assert!(matches!(outcome, Err(StoreError::Io { doing: "writing back an upload session", .. })));
+        assert!(matches!(store.received("owner", id), Err(StoreError::SessionUnknown)));
+        assert!(!session.path().exists());
+    }
 }
