@@ -60,12 +60,19 @@ type Result<T, E = ClientError> = std::result::Result<T, E>;
 #[derive(Debug)]
 pub struct Client {
     http: Http,
+    forwarded_for: Option<String>,
 }
 
 impl Client {
     /// For the server at that address.
     pub const fn new(address: SocketAddr) -> Client {
-        Client { http: Http::new(address) }
+        Client { http: Http::new(address), forwarded_for: None }
+    }
+
+    /// The same client, as a proxy presents it whose word the server takes: as the one at that address.
+    #[must_use]
+    pub fn forwarded_for(self, client: &str) -> Client {
+        Client { forwarded_for: Some(client.to_owned()), ..self }
     }
 
     /// Sends any request.
@@ -75,7 +82,11 @@ impl Client {
     pub fn send(&self, request: &Request) -> Result<Response> {
         let what =
             || String::from_utf8_lossy(&request.to_bytes()).lines().next().unwrap_or_default().to_owned();
-        self.http.send(request).map_err(|source| ClientError::NoAnswer { what: what(), source })
+        let sent = match &self.forwarded_for {
+            Some(client) => self.http.send(&request.clone().header("X-Forwarded-For", client)),
+            None => self.http.send(request),
+        };
+        sent.map_err(|source| ClientError::NoAnswer { what: what(), source })
     }
 
     /// GET of a path.

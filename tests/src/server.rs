@@ -225,8 +225,19 @@ impl Server {
 
     /// Tells it to stop (SIGTERM) and waits until it has, with success.
     #[track_caller]
-    pub fn stop(mut self) -> Stopped {
+    pub fn stop(self) -> Stopped {
+        self.tell_to_stop();
+        self.wait_for_stop()
+    }
+
+    /// Tells it to stop (SIGTERM). It goes on with what it has begun.
+    pub fn tell_to_stop(&self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// Waits until it has stopped, with success, as it was told.
+    #[track_caller]
+    pub fn wait_for_stop(mut self) -> Stopped {
         let status = self.process.wait_for_end(STOP_MAX);
         assert!(status.success(), "the server ended with {status}");
         Stopped { settings: self.settings }

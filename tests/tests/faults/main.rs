@@ -1,6 +1,13 @@
 //! Crashes: the server is killed with SIGKILL at named points and at random moments, started again, and asked
 //! for everything that was promised. What was answered is there; what was not is whole or not there at all.
-#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+//!
+//! [`points`] has one crash at each named point, [`uploads`] what becomes of an upload that was under way,
+//! [`replay`] the rebuild of the tables, [`stop`] the orderly end, and [`random`] kills that nobody placed.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, helpers included")]
 
 mod points;
 mod random;
+mod replay;
+mod stop;
+mod support;
+mod uploads;

@@ -1,225 +1,234 @@
 //! One crash at one point, each of them where it matters most (debug builds kill themselves there).
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use supercargo_tests::client::with_query;
 use supercargo_tests::http::Request;
-use supercargo_tests::image::Blob;
-use supercargo_tests::process::died_by;
-use supercargo_tests::server::{Settings, Stopped, binary};
+use supercargo_tests::image::{Blob, OCI_MANIFEST};
 use supercargo_tests::{Client, Image, Server};
 
-const CRASH_AT: &str = "SUPERCARGO_CRASH_AT";
+use crate::support::{
+    CRASH_AT, server_with, start_again, start_to_crash, stored_files, upload_sizes, wait_until,
+};
 
-/// A server that was told to kill itself at that point, on a folder that holds an image as `kept:1`.
-fn server_with(kept: &Image, settings: Settings, point: &str) -> Server {
-    let server = settings.start();
-    server.client().push_image("kept", "1", kept).unwrap();
-    server.stop().into_settings().variable(CRASH_AT, point).start()
+/// Layers that are files in each image of these tests: they are above 64 KiB. Config and manifest are not.
+const LAYERS: usize = 2;
+
+fn images() -> (Image, Image) {
+    (Image::generate(1, LAYERS, 200_000), Image::generate(2, LAYERS, 200_000))
 }
 
-fn start_again(crashed: Stopped) -> Server {
-    crashed.into_settings().variable(CRASH_AT, "").start()
-}
-
-/// How many files lie under `blobs/`.
-fn stored_files(data: &Path) -> usize {
-    let mut files = 0;
-    let mut folders = vec![data.join("blobs")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            } else {
-                files += 1;
+/// Pushes an image as `new:1` until the server is gone, and says which blobs it was told are there.
+fn push_until_the_crash<'a>(client: &Client, image: &'a Image) -> Vec<&'a Blob> {
+    let mut answered = Vec::new();
+    for blob in image.blobs() {
+        match client.push_blob("new", blob) {
+            Ok(()) => answered.push(blob),
+            Err(error) => {
+                assert!(error.is_no_answer(), "{error}");
+                return answered;
             }
         }
     }
-    files
+    let error = client.push_manifest("new", "1", OCI_MANIFEST, &image.manifest.bytes).unwrap_err();
+    assert!(error.is_no_answer(), "{error}");
+    answered
 }
 
-/// A push meets the point: nobody was told that it succeeded, so it may be there or not, but never in part.
-/// Pushed again, it is there, and nothing else is left behind.
-fn a_push_crashes_at(point: &str) {
-    // Layers above 64 KiB are files; the config is not.
-    let (kept, pushed) = (Image::generate(1, 2, 200_000), Image::generate(2, 2, 200_000));
+/// A push meets the point, when so many of its blobs are answered. Those are there. What was not answered is
+/// there as a whole if its commit came before the crash (`committed`), else not at all. Pushed again by a
+/// client that knows of nothing, all of it is there, and nothing is left behind.
+fn a_push_crashes_at(point: &str, answered: usize, committed: bool) {
+    let (kept, pushed) = images();
     let server = server_with(&kept, Server::settings(), point);
-    let error = server.client().push_image("new", "1", &pushed).unwrap_err();
-    assert!(error.is_no_answer(), "{point}: {error}");
+    let told = push_until_the_crash(&server.client(), &pushed);
+    assert_eq!(told.len(), answered, "{point}");
     let crashed = server.wait_for_crash();
     crashed.verify();
 
     let server = start_again(crashed);
     let client = server.client();
     client.pull_and_check("kept", "1", &kept).unwrap();
-    if client.resolve("new", "1").unwrap().is_some() {
+    for (number, blob) in pushed.blobs().enumerate() {
+        let there = number < answered || (number == answered && committed);
+        assert_eq!(client.has_blob("new", &blob.digest).unwrap(), there, "{point}: blob {number}");
+    }
+    let tagged = committed && answered == pushed.blobs().count();
+    assert_eq!(client.resolve("new", "1").unwrap().is_some(), tagged, "{point}");
+    if tagged {
         client.pull_and_check("new", "1", &pushed).unwrap();
     }
     client.push_image("new", "1", &pushed).unwrap();
     client.pull_and_check("new", "1", &pushed).unwrap();
     server.cli(&["sweep"]).expect_success();
-    assert_eq!(stored_files(&server.data()), 4, "{point}: two layers of each image, and nothing else");
+    assert_eq!(stored_files(&server.data()), 2 * LAYERS, "{point}: the layers and nothing else");
     server.stop().verify();
 }
 
 #[test]
 fn when_bytes_are_written() {
-    a_push_crashes_at("blob.written");
+    a_push_crashes_at("blob.written", 0, false);
+    a_push_crashes_at("blob.written:2", 1, false);
 }
 
 #[test]
 fn when_bytes_are_in_their_place() {
-    a_push_crashes_at("blob.renamed");
-    a_push_crashes_at("blob.renamed:2");
+    a_push_crashes_at("blob.renamed", 0, false);
+    a_push_crashes_at("blob.renamed:2", 1, false);
 }
 
 #[test]
 fn before_a_commit() {
     // One commit for each layer and the config, and one for manifest and tag.
-    for nth in 1..=4 {
-        a_push_crashes_at(&format!("commit.before:{nth}"));
+    for answered in 0..=LAYERS + 1 {
+        a_push_crashes_at(&format!("commit.before:{}", answered + 1), answered, false);
     }
 }
 
 #[test]
 fn after_a_commit() {
-    for nth in 1..=4 {
-        a_push_crashes_at(&format!("commit.after:{nth}"));
+    for answered in 0..=LAYERS + 1 {
+        a_push_crashes_at(&format!("commit.after:{}", answered + 1), answered, true);
     }
 }
 
+/// Nobody comes back for a push that crashed between a file's place and its record: the server that starts
+/// next removes the file by itself.
+#[test]
+fn files_that_no_record_mentions_are_swept_after_the_start() {
+    for (point, mentioned) in [("blob.renamed", 0), ("commit.before", 0), ("commit.before:2", 1)] {
+        let (kept, pushed) = images();
+        let server = server_with(&kept, Server::settings(), point);
+        assert_eq!(push_until_the_crash(&server.client(), &pushed).len(), mentioned, "{point}");
+        let crashed = server.wait_for_crash();
+        assert_eq!(stored_files(&crashed.data()), LAYERS + mentioned + 1, "{point}: one more than mentioned");
+        // Sessions of clients that are gone expire.
+        let settings = crashed.into_settings().variable("SUPERCARGO_UPLOADS__EXPIRE_AFTER", "0s");
+        let server = settings.variable(CRASH_AT, "").start();
+        let data = server.data();
+        wait_until("the orphaned file is gone", || stored_files(&data) == LAYERS + mentioned);
+        wait_until("the upload session is gone", || upload_sizes(&data).is_empty());
+        server.client().pull_and_check("kept", "1", &kept).unwrap();
+        server.stop().verify();
+    }
+}
+
+/// A deletion meets the point: it has happened if its commit came before the crash, else nothing has.
+fn a_deletion_crashes_at(point: &str, committed: bool) {
+    let (kept, deleted) = images();
+    for by_digest in [false, true] {
+        let server = Server::start();
+        server.client().push_image("kept", "1", &kept).unwrap();
+        server.client().push_image("gone", "1", &deleted).unwrap();
+        let reference = if by_digest { &deleted.manifest.digest } else { "1" };
+        let server = start_to_crash(server.stop(), point);
+        let error = server.client().delete_manifest("gone", reference).unwrap_err();
+        assert!(error.is_no_answer(), "{point}: {error}");
+        let crashed = server.wait_for_crash();
+        crashed.verify();
+
+        let server = start_again(crashed);
+        let client = server.client();
+        assert_eq!(client.resolve("gone", "1").unwrap().is_none(), committed, "{point}");
+        if !committed {
+            client.pull_and_check("gone", "1", &deleted).unwrap();
+        }
+        // Asked again, as a client does that had no answer: done, or done already.
+        let path = format!("/v2/gone/manifests/{reference}");
+        let again = client.send(&Request::new("DELETE", &path)).unwrap();
+        again.expect(if committed { 404 } else { 202 });
+        assert_eq!(client.resolve("gone", "1").unwrap(), None, "{point}");
+        client.pull_and_check("kept", "1", &kept).unwrap();
+        server.stop().verify();
+    }
+}
+
+#[test]
+fn around_the_commit_of_a_deletion() {
+    a_deletion_crashes_at("commit.before", false);
+    a_deletion_crashes_at("commit.after", true);
+}
+
 /// A collection meets the point: what is in use is untouched, what was collected is gone, and files that it
-/// did not come to are the sweep's.
-fn a_collection_crashes_at(point: &str) {
-    let (kept, gone) = (Image::generate(1, 2, 200_000), Image::generate(2, 3, 200_000));
+/// did not come to are the sweep's. Answers how many files were left that no record mentions.
+fn a_collection_crashes_at(point: &str, pushed_again_first: bool) -> usize {
+    let (kept, gone) = images();
     let server = Server::settings().variable("SUPERCARGO_GC__LEASE", "0s").start();
     server.client().push_image("kept", "1", &kept).unwrap();
     server.client().push_image("gone", "1", &gone).unwrap();
     server.client().delete_manifest("gone", &gone.manifest.digest).unwrap();
-    let server = server.stop().into_settings().variable(CRASH_AT, point).start();
+    let server = start_to_crash(server.stop(), point);
     assert!(!server.cli(&["gc"]).status.success(), "{point}: the server should have died");
     let crashed = server.wait_for_crash();
     crashed.verify();
+    let left = stored_files(&crashed.data()) - LAYERS;
 
     let server = start_again(crashed);
     let client = server.client();
     client.pull_and_check("kept", "1", &kept).unwrap();
-    server.cli(&["gc"]).expect_success();
-    for layer in &gone.layers {
-        assert!(!client.has_blob("gone", &layer.digest).unwrap(), "{point}");
+    for blob in gone.blobs().chain([&gone.manifest]) {
+        assert!(!client.has_blob("gone", &blob.digest).unwrap(), "{point}");
     }
-    assert_eq!(stored_files(&server.data()), kept.layers.len(), "{point}");
-    client.push_image("gone", "1", &gone).unwrap();
+    if pushed_again_first {
+        // While the sweep that follows a start may be removing the same files.
+        client.push_image("gone", "1", &gone).unwrap();
+    }
+    server.cli(&["gc"]).expect_success();
+    if !pushed_again_first {
+        assert_eq!(stored_files(&server.data()), LAYERS, "{point}");
+        client.push_image("gone", "1", &gone).unwrap();
+    }
     client.pull_and_check("gone", "1", &gone).unwrap();
+    assert_eq!(stored_files(&server.data()), 2 * LAYERS, "{point}");
     server.stop().verify();
+    left
 }
 
 #[test]
 fn when_a_collection_is_committed_and_its_files_are_not_gone() {
-    a_collection_crashes_at("collect.committed");
+    for pushed_again_first in [false, true] {
+        assert_eq!(a_collection_crashes_at("collect.committed", pushed_again_first), LAYERS);
+    }
 }
 
 #[test]
 fn between_two_files_of_a_collection() {
-    a_collection_crashes_at("collect.unlinked");
-    a_collection_crashes_at("collect.unlinked:3");
-}
-
-#[test]
-fn during_a_rebuild() {
-    let image = Image::generate(1, 2, 1000);
-    let server = Server::start();
-    server.client().push_image("a", "1", &image).unwrap();
-    let stopped = server.stop();
-    let replay = |crash_at: Option<&str>| {
-        let mut command = Command::new(binary());
-        command.args(["replay", "--data"]).arg(stopped.data());
-        command.envs(crash_at.map(|point| (CRASH_AT, point)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
-    };
-    assert!(died_by(replay(Some("rebuild.batch")), rustix::process::Signal::KILL));
-    stopped.verify();
-    // Finished, from where it was.
-    assert!(replay(None).success());
-    stopped.verify();
-
-    // Broken off again, a server runs on the old tables, and what it writes is not lost to the new ones.
-    assert!(died_by(replay(Some("rebuild.batch")), rustix::process::Signal::KILL));
-    let server = stopped.start();
-    let client = server.client();
-    client.pull_and_check("a", "1", &image).unwrap();
-    let other = Image::generate(2, 1, 1000);
-    client.push_image("b", "1", &other).unwrap();
-    let stopped = server.stop();
-    stopped.verify();
-    stopped.cli(&["replay"]).expect_success();
-    stopped.verify();
-    let server = stopped.start();
-    server.client().pull_and_check("a", "1", &image).unwrap();
-    server.client().pull_and_check("b", "1", &other).unwrap();
-}
-
-#[test]
-fn an_upload_goes_on_where_the_server_says_that_it_is() {
-    let blob = Blob::generate(3, 300_000);
-    let server = Server::start();
-    let session = server.client().start_upload("a/b").unwrap();
-    let patch = |client: &Client, from: usize, to: usize| {
-        let range = format!("{from}-{}", to - 1);
-        let request = Request::new("PATCH", &session).header("Content-Range", &range);
-        client.send(&request.body(&blob.bytes[from..to])).unwrap().expect(202);
-    };
-    patch(&server.client(), 0, 100_000);
-    let server = server.kill_hard().start();
-    let client = server.client();
-    client.get(&session).unwrap().expect(204).expect_header("Range", "0-99999");
-    patch(&client, 100_000, 250_000);
-    let server = server.kill_hard().start();
-    let client = server.client();
-    client.get(&session).unwrap().expect(204).expect_header("Range", "0-249999");
-    let finish = Request::new("PUT", &with_query(&session, &format!("digest={}", blob.digest)));
-    client.send(&finish.body(&blob.bytes[250_000..])).unwrap().expect(201);
-    assert!(client.has_blob("a/b", &blob.digest).unwrap());
-    server.stop().verify();
-}
-
-/// Told to stop while it is pushed to, the server finishes what runs: what was answered is there.
-#[test]
-fn a_stop_under_load_keeps_what_was_answered() {
-    let server = Server::start();
-    let address = server.address();
-    let pushers: Vec<_> = (0..4_u64)
-        .map(|pusher| {
-            std::thread::spawn(move || {
-                let client = Client::new(address);
-                let mut answered = Vec::new();
-                for number in 0.. {
-                    let image = Image::generate(pusher * 1000 + number, 2, 100_000);
-                    let tag = format!("t{number}");
-                    match client.push_image(&format!("p{pusher}"), &tag, &image) {
-                        Ok(()) => answered.push((tag, image)),
-                        Err(_) => break,
-                    }
-                }
-                answered
-            })
-        })
-        .collect();
-    // Until each has something to lose.
-    let client = server.client();
-    while (0..4).any(|pusher| client.resolve(&format!("p{pusher}"), "t1").unwrap().is_none()) {
-        std::thread::yield_now();
+    for pushed_again_first in [false, true] {
+        // Layers, config and manifest go in the order of their digests; the last two have no files.
+        let left: Vec<usize> = (1..=LAYERS + 2)
+            .map(|nth| a_collection_crashes_at(&format!("collect.unlinked:{nth}"), pushed_again_first))
+            .collect();
+        assert!(left.is_sorted_by(|earlier, later| earlier >= later), "{left:?}");
+        assert!(left.contains(&(LAYERS - 1)), "a crash between two files: {left:?}");
+        assert_eq!(left.last(), Some(&0), "{left:?}");
     }
-    let server = server.stop().start();
-    let client = server.client();
-    for (pusher, thread) in pushers.into_iter().enumerate() {
-        let answered = thread.join().unwrap();
-        assert!(answered.len() >= 2);
-        for (tag, image) in answered {
-            client.pull_and_check(&format!("p{pusher}"), &tag, &image).unwrap();
-        }
+}
+
+/// The commits of the collection itself: contents leave their names, then their bytes are given up. Whichever
+/// it is, no file goes before its commit, and the next collection does what is left. Answers whether the
+/// server died, or passed fewer commits than that.
+fn a_collection_crashes_around_commit(point: &str) -> bool {
+    let (kept, gone) = images();
+    let server = Server::settings().variable("SUPERCARGO_GC__LEASE", "0s").start();
+    server.client().push_image("kept", "1", &kept).unwrap();
+    server.client().push_image("gone", "1", &gone).unwrap();
+    server.client().delete_manifest("gone", &gone.manifest.digest).unwrap();
+    let server = start_to_crash(server.stop(), point);
+    if server.cli(&["gc"]).status.success() {
+        return false;
     }
+    let crashed = server.wait_for_crash();
+    crashed.verify();
+    assert_eq!(stored_files(&crashed.data()), 2 * LAYERS, "{point}");
+    let server = start_again(crashed);
+    server.cli(&["gc"]).expect_success();
+    assert_eq!(stored_files(&server.data()), LAYERS, "{point}");
+    server.client().pull_and_check("kept", "1", &kept).unwrap();
     server.stop().verify();
+    true
+}
+
+#[test]
+fn around_the_commits_of_a_collection() {
+    for point in ["commit.before", "commit.after"] {
+        let crashes = (1..).take_while(|nth| a_collection_crashes_around_commit(&format!("{point}:{nth}")));
+        assert_eq!(crashes.count(), 2, "{point}");
+    }
 }

@@ -109,6 +109,60 @@ fn what_is_no_http_is_refused() {
     server.client().get("/v2/").unwrap().expect(200);
 }
 
+/// Where a body ends must not be a matter of opinion: what is in between may hold another.
+#[test]
+fn a_body_without_a_clear_end_is_refused() {
+    let server = Server::start();
+    let client = server.client();
+    let before = server.log_size();
+    let digest = Blob::new("12345").digest;
+    for (framing, body) in [
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", "12345"),
+        ("Content-Length: 5, 6\r\n", "12345"),
+        ("Content-Length: -5\r\n", "12345"),
+        ("Content-Length: +5\r\n", "12345"),
+        ("Content-Length: 5x\r\n", "12345"),
+        ("Content-Length: 99999999999999999999\r\n", "12345"),
+        ("Content-Length: 50\r\n", "12345"),
+        ("Transfer-Encoding: gzip\r\n", "12345"),
+        ("Transfer-Encoding: chunked, gzip\r\n", "12345"),
+        ("Transfer-Encoding: chunked\r\n", "zz\r\n12345\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "-5\r\n12345\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\n12345\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\n12345678\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\n12345\r\n"),
+    ] {
+        for target in ["/v2/a/blobs/uploads/".to_owned(), client.start_upload("a").unwrap()] {
+            let method = if target.ends_with('/') { "POST" } else { "PUT" };
+            let head = format!("{method} {target}?digest={digest} HTTP/1.1\r\nHost: x\r\n{framing}\r\n");
+            let mut connection = Connection::open(server.address()).unwrap();
+            connection.send((head + body).as_bytes()).unwrap();
+            connection.finish_sending().unwrap();
+            let answer = connection.receive(method).unwrap();
+            assert_eq!(answer.status, 400, "{framing:?} {body:?}: {answer:?}");
+            assert!(connection.is_closed(), "{framing:?} {body:?}");
+        }
+    }
+    assert!(!client.has_blob("a", &digest).unwrap());
+    assert_eq!(server.log_size(), before);
+    server.stop().verify();
+}
+
+#[test]
+fn a_request_says_which_host_it_is_for() {
+    let server = Server::start();
+    for (head, status) in [
+        ("GET /v2/ HTTP/1.1\r\n\r\n", 400),
+        ("GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("GET http://a/v2/ HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+    ] {
+        let mut connection = Connection::open(server.address()).unwrap();
+        connection.send(head.as_bytes()).unwrap();
+        assert_eq!(connection.receive("GET").unwrap().status, status, "{head:?}");
+    }
+}
+
 #[test]
 fn slow_clients_are_given_up() {
     let server = Server::settings()

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use supercargo_tests::http::{Connection, Request};
-use supercargo_tests::image::Blob;
+use supercargo_tests::image::{Blob, OCI_MANIFEST};
 use supercargo_tests::program::run;
 use supercargo_tests::server::binary;
 use supercargo_tests::{Image, Server};
+
+use crate::expect_error;
 
 /// A small file system of its own, unmounted with the test.
 struct SmallDisk {
@@ -32,12 +34,23 @@ impl Drop for SmallDisk {
     }
 }
 
+/// The server keeps a reserve, below which it takes no more; and where somebody else takes that too, it meets
+/// the system's own refusal in the middle of a write.
 #[test]
 fn a_full_disk_refuses_pushes_and_nothing_else() {
+    fill_a_disk("8MiB");
+}
+
+#[test]
+fn a_disk_without_a_reserve_may_fill_to_the_last_byte() {
+    fill_a_disk("0B");
+}
+
+fn fill_a_disk(reserve: &str) {
     let disk = SmallDisk::new("48m");
     let data = disk.folder.path().join("data");
     let server = Server::settings()
-        .variable("SUPERCARGO_STORAGE__RESERVE", "8MiB")
+        .variable("SUPERCARGO_STORAGE__RESERVE", reserve)
         .variable("SUPERCARGO_GC__LEASE", "0s")
         .start_in(&data);
     let client = server.client();
@@ -65,6 +78,59 @@ fn a_full_disk_refuses_pushes_and_nothing_else() {
     client.push_image("again", "1", &Image::generate(999, 1, 5 << 20)).unwrap();
     client.pull_and_check("kept", "1", &image).unwrap();
     server.stop().verify();
+}
+
+/// A disk without room for a record. Nothing that was answered is lost, nothing half done stays, and once there
+/// is room again, changes go on without a restart.
+#[test]
+fn a_disk_that_others_filled_stops_changes_and_no_reads() {
+    for reserve in ["8MiB", "0B"] {
+        let disk = SmallDisk::new("32m");
+        let server = Server::settings()
+            .variable("SUPERCARGO_STORAGE__RESERVE", reserve)
+            .start_in(&disk.folder.path().join("data"));
+        let client = server.client();
+        let image = Image::generate(1, 1, 100_000);
+        client.push_image("kept", "1", &image).unwrap();
+        let query: Vec<String> = (0..500).map(|number| format!("tag=t{number}")).collect();
+        let tags = format!("{}?{}", image.manifest.digest, query.join("&"));
+        client.push_manifest("kept", &tags, OCI_MANIFEST, &image.manifest.bytes).unwrap();
+
+        let filler = disk.folder.path().join("filler");
+        let full = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(&filler).unwrap());
+        assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        let before = server.log_size();
+        for size in [100, 100_000] {
+            let refused = client.push_image("refused", "1", &Image::generate(2, 1, size)).unwrap_err();
+            assert_eq!(refused.status(), Some(507), "{reserve}: {refused}");
+        }
+        assert_eq!(server.log_size(), before);
+        // Deletions go on for as long as the log's own file has room for their records.
+        let delete = |number: u64| client.delete(&format!("/v2/kept/manifests/t{number}")).unwrap();
+        let mut deleted = 0;
+        let refused = loop {
+            let answer = delete(deleted);
+            if answer.status != 202 {
+                break answer;
+            }
+            deleted += 1;
+        };
+        expect_error(&refused, 507, "UNAVAILABLE");
+        assert_eq!(server.log_size(), before + deleted, "{reserve}");
+        client.pull_and_check("kept", "1", &image).unwrap();
+        client.pull_and_check("kept", &format!("t{deleted}"), &image).unwrap();
+        client.get("/healthz").unwrap().expect(200);
+        if reserve != "0B" {
+            client.get("/readyz").unwrap().expect(503);
+        }
+
+        std::fs::remove_file(&filler).unwrap();
+        delete(deleted).expect(202);
+        client.push_image("again", "1", &Image::generate(2, 1, 100_000)).unwrap();
+        client.pull_and_check("kept", "1", &image).unwrap();
+        client.get("/readyz").unwrap().expect(200);
+        server.stop().verify();
+    }
 }
 
 #[test]
@@ -102,6 +168,13 @@ fn what_can_not_be_configured_is_refused() {
     refused(&["--listen", "127.0.0.1:0"], &[("SUPERCARGO_GC__LEESE", "1h")], "gc.leese");
     refused(&["--listen", "127.0.0.1:0"], &[("SUPERCARGO_GC__LEASE", "soon")], "gc.lease");
     refused(&["--listen", "127.0.0.1:0", "--config", "/nonexistent.toml"], &[], "/nonexistent.toml");
+    refused(&["--listen", "127.0.0.1:0"], &[("SUPERCARGO_STORAGE__RESERVE", "64MB")], "storage.reserve");
+    refused(
+        &["--listen", "127.0.0.1:0"],
+        &[("SUPERCARGO_TRUSTED_PROXIES", "10.0.0.0/40")],
+        "trusted_proxies",
+    );
+    refused(&["--listen", "127.0.0.1:0=No_Key"], &[], "No_Key");
     refused(&["--nope"], &[], "--nope");
 }
 
@@ -124,6 +197,26 @@ fn a_listener_serves_its_own_repository() {
     second.get("/v2/b/tags/list").unwrap().expect(404);
     second.send(&Request::new("POST", "/v2/b/blobs/uploads/")).unwrap().expect(404);
     server.stop().verify();
+}
+
+/// Who pushed is what the connection says, or what a proxy says that is trusted; never what a client says.
+#[test]
+fn a_forwarded_address_is_believed_from_a_trusted_proxy_alone() {
+    for (trusted, expected) in [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.7")] {
+        let server = Server::settings().variable("SUPERCARGO_TRUSTED_PROXIES", trusted).start();
+        let client = server.client();
+        let blob = Blob::new("x");
+        let push = Request::new("POST", &format!("/v2/a/blobs/uploads/?digest={}", blob.digest))
+            .header("Host", "registry.example")
+            .header("X-Forwarded-For", "198.51.100.1, 203.0.113.7")
+            .header("X-Forwarded-Host", "elsewhere.example")
+            .header("X-Forwarded-Proto", "https");
+        let answer = client.send(&push.body(&*blob.bytes)).unwrap().expect(201);
+        // Relative, so that it holds behind whatever is in between.
+        assert_eq!(answer.require("Location"), format!("/v2/a/blobs/{}", blob.digest));
+        let records = server.cli(&["log", "list", "--kind", "BlobAdded"]).expect_success().json_lines();
+        assert_eq!(records[0]["origin"]["remote"], expected, "{records:?}");
+    }
 }
 
 /// A request that runs when the server is told to stop is finished and answered; an idle connection is not

@@ -10,8 +10,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use supercargo_registry::{Peer, Registry};
 use tower::Service;
 use tracing::Instrument;
@@ -93,6 +93,9 @@ impl App {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response {
+        if lacks_host(&request) {
+            return plain(StatusCode::BAD_REQUEST, "send one Host header\n");
+        }
         match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
@@ -148,6 +151,13 @@ impl App {
         }
         client
     }
+}
+
+/// Whether an HTTP/1.1 request leaves open which host it is for: a server must refuse it (RFC 9112, section
+/// 3.2), since something in between may have taken it for another.
+fn lacks_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    request.version() == Version::HTTP_11 && (hosts.next().is_none() || hosts.next().is_some())
 }
 
 fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
