@@ -50,6 +50,7 @@ impl From<Error> for Refusal {
         let (status, code) = match &error {
             Error::RepositoryUnknown(_)
             | Error::NameUnknown(_)
+            | Error::FolderUnknown { .. }
             | Error::BlobUnknown(_)
             | Error::ManifestUnknown(_)
             | Error::RecordUnknown { .. }

@@ -435,7 +435,7 @@ impl Inner {
     pub(crate) fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
         let free =
             disk::free_bytes(self.layout.root()).map_err(StoreError::doing("asking for free space"))?;
-        if free.saturating_sub(bytes) < self.options.reserve_bytes {
+        if free < self.options.reserve_bytes.saturating_add(bytes).max(1) {
             Err(StoreError::DiskFull)
         } else {
             Ok(())

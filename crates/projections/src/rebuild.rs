@@ -182,8 +182,8 @@ impl<'d> Rebuilder<'d> {
         txn.commit().map_err(|e| self.storage(e))
     }
 
-    /// Gives up a rebuild that was interrupted, and its tables. A server does so before it writes: what it
-    /// appends would not be in them.
+    /// Gives up a rebuild that was interrupted, and the room that its tables take. A server does so before it
+    /// writes first; [`Rebuilder::run`] could go on, since it folds up to where the log ends by then.
     ///
     /// # Errors
     /// Storage errors.

@@ -26,6 +26,14 @@ pub enum Error {
     /// No such name in the repository.
     #[error("repository name {0} is not known")]
     NameUnknown(RepoName),
+    /// The repository's tree has no such folder.
+    #[error("repository {repository} has no folder {path:?}")]
+    FolderUnknown {
+        /// The repository.
+        repository: RepoKey,
+        /// The folder's path.
+        path: String,
+    },
     /// The name holds no such blob.
     #[error("blob {0} is not known here")]
     BlobUnknown(Digest),

@@ -24,6 +24,7 @@ use supercargo_model::{Algorithm, Digest, Reference, RepoKey, RepoName, Tag, Tim
 use tokio::sync::mpsc;
 
 use crate::command::{CollectCursor, Collected, Command, GcPolicy};
+use crate::ledger::Payload;
 use crate::pushes::digest_of;
 use crate::reads::BlobContent;
 use crate::{Caller, Clock, Error, Options, Registry, Result};
@@ -403,9 +404,9 @@ async fn upload_layer(scene: &Scene, turns: &mut Turns, principal: usize, needed
             digest: layer,
             size: scene.layer.len() as u64,
         };
-        registry.submit_promised(&caller, &repository, &scene.name, layer, command, None).await.unwrap();
+        let payload = Payload::File(Arc::new(published));
+        registry.submit_promised(&caller, &repository, &scene.name, layer, command, payload).await.unwrap();
         *scene.publishing.lock() = None;
-        drop(published);
         registry.blobs.discard(&owner, id).await.unwrap();
     }
 }

@@ -7,12 +7,12 @@
 //! decided: what is in memory is never trusted after an unknown outcome.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use supercargo_blobs::crash_point;
+use supercargo_blobs::{Published, crash_point};
 use supercargo_eventlog::{Db, Event, Record, RedbLog};
 use supercargo_model::{Digest, Timestamp};
 use supercargo_projections::{Rebuilder, Rows, Working, fold, generation, open_for_writing};
@@ -26,11 +26,24 @@ use crate::leases::Leases;
 use crate::stats::Stats;
 use crate::{Caller, Clock, Error, Result, small};
 
-/// A command on its way, with the bytes that become durable with it.
+/// The bytes that a command is about, until its record is committed.
+///
+/// They travel with the command: whoever asked for it may vanish while it waits, and is no keeper of them.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    /// There are none, or they need nobody to look after them.
+    None,
+    /// Few: they become durable with the record.
+    Small(Digest, Bytes),
+    /// Those of a file, which nobody can remove meanwhile.
+    File(Arc<Published>),
+}
+
+/// A command on its way.
 struct Submission {
     caller: Caller,
     command: Command,
-    bytes: Option<(Digest, Bytes)>,
+    payload: Payload,
     reply: oneshot::Sender<Result<Outcome>>,
 }
 
@@ -67,6 +80,9 @@ pub(crate) struct Parts {
     pub(crate) hot: Arc<Hot>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whether it is not known what came of the last commit: the file must be reopened before it is used, and
+    /// no file of a blob is removed because no record mentions it.
+    pub(crate) in_doubt: Arc<AtomicBool>,
     /// Free bytes on the disk below which nothing is appended.
     pub(crate) reserve_bytes: u64,
     pub(crate) free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send>,
@@ -97,10 +113,10 @@ impl Ledger {
         &self,
         caller: &Caller,
         command: Command,
-        bytes: Option<(Digest, Bytes)>,
+        payload: Payload,
     ) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { caller: caller.clone(), command, bytes, reply };
+        let submission = Submission { caller: caller.clone(), command, payload, reply };
         let queue = self.queue.read().clone().ok_or(Error::Unavailable)?;
         match queue.send_timeout(submission, self.queue_wait).await {
             Ok(()) => {}
@@ -141,8 +157,6 @@ struct Writer {
     /// The time of the last record.
     last_at: Timestamp,
     generation: u64,
-    /// Whether the file must be reopened before it is used.
-    suspect: bool,
     /// Whether it was seen to that no unfinished rebuild is in the file.
     alone: bool,
 }
@@ -151,6 +165,8 @@ struct Writer {
 #[derive(Default)]
 struct Group {
     answers: Vec<(oneshot::Sender<Result<Outcome>>, Outcome)>,
+    /// Let go of when the commit is over.
+    files: Vec<Arc<Published>>,
     records: Vec<Record>,
     put: Vec<(Digest, Bytes)>,
     remove: Vec<Digest>,
@@ -158,15 +174,8 @@ struct Group {
 
 impl Writer {
     fn new(parts: Parts, group_max: usize) -> Result<Writer> {
-        let mut writer = Writer {
-            parts,
-            group_max,
-            next: 0,
-            last_at: Timestamp::default(),
-            generation: 1,
-            suspect: false,
-            alone: false,
-        };
+        let mut writer =
+            Writer { parts, group_max, next: 0, last_at: Timestamp::default(), generation: 1, alone: false };
         writer.load()?;
         Ok(writer)
     }
@@ -201,7 +210,7 @@ impl Writer {
     fn write(&mut self, submissions: &mut Vec<Submission>) {
         let began = Instant::now();
         let commands = submissions.len();
-        if self.suspect && !self.recover() {
+        if self.parts.in_doubt.load(Ordering::Acquire) && !self.recover() {
             answer_all(submissions, || Error::Unavailable);
             return;
         }
@@ -215,7 +224,7 @@ impl Writer {
             return;
         }
         if !self.alone {
-            // A rebuild that was broken off would not have what is appended from now on.
+            // Whoever broke a rebuild off to serve has no use for the room it takes.
             match Rebuilder::new(&self.parts.db, &self.parts.log).abandon() {
                 Ok(_) => self.alone = true,
                 Err(error) => {
@@ -238,6 +247,7 @@ impl Writer {
                     self.parts.log.committed(self.next);
                     self.parts.stats.committed(commands, records, began.elapsed());
                 }
+                drop(group.files);
                 for (reply, outcome) in group.answers {
                     // Whoever asked may have gone; it is done all the same.
                     let _ = reply.send(Ok(outcome));
@@ -246,7 +256,8 @@ impl Writer {
             Err(error) => {
                 tracing::error!(error = %error, commands, "a group of commands did not commit");
                 self.parts.stats.failed_groups.fetch_add(1, Ordering::Relaxed);
-                self.suspect = true;
+                // Before the group's files are let go of.
+                self.parts.in_doubt.store(true, Ordering::Release);
                 let full = is_disk_full(&error);
                 for (reply, _) in group.answers {
                     let _ = reply.send(Err(if full { Error::DiskFull } else { Error::Unavailable }));
@@ -288,7 +299,7 @@ impl Writer {
         submission: Submission,
         group: &mut Group,
     ) {
-        let Submission { caller, command, bytes, reply } = submission;
+        let Submission { caller, command, payload, reply } = submission;
         let last_at = group.records.last().map_or(self.last_at, |record| record.at);
         // Time never runs backwards in the log, whatever the clock does.
         let at = self.parts.clock.now().max(last_at);
@@ -297,6 +308,7 @@ impl Writer {
             Ok(decision) => decision,
             Err(refusal) => {
                 self.parts.stats.refused.fetch_add(1, Ordering::Relaxed);
+                drop(payload);
                 let _ = reply.send(Err(refusal));
                 return;
             }
@@ -321,9 +333,13 @@ impl Writer {
             fold(working, &record);
             group.records.push(record);
         }
-        if events && let Some((digest, bytes)) = bytes {
-            group.remove.retain(|removed| *removed != digest);
-            group.put.push((digest, bytes));
+        match payload {
+            Payload::Small(digest, bytes) if events => {
+                group.remove.retain(|removed| *removed != digest);
+                group.put.push((digest, bytes));
+            }
+            Payload::File(published) => group.files.push(published),
+            Payload::Small(..) | Payload::None => {}
         }
         group.answers.push((reply, decision.outcome));
     }
@@ -338,7 +354,7 @@ impl Writer {
                 // So what the collector named stayed condemned until it was known what became of it.
                 self.parts.leases.acquit();
                 self.parts.log.committed(self.next);
-                self.suspect = false;
+                self.parts.in_doubt.store(false, Ordering::Release);
                 tracing::info!(log_size = self.next, "the log was reopened at its last commit");
                 true
             }

@@ -4,7 +4,7 @@
 //! is left is found by the next run.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use supercargo_projections::{Snapshot, Working, fold, prefix_end};
 
 use crate::command::{CollectCursor, Collected, Command, Outcome};
 use crate::decide::decide;
+use crate::ledger::Payload;
 use crate::reads::{after_blob, blobs_after};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -144,7 +145,7 @@ impl Registry {
         cursor: CollectCursor,
     ) -> Result<(Collected, CollectCursor, bool)> {
         let command = Command::Collect { policy: self.options.gc, cursor };
-        match self.ledger.submit(caller, command, None).await? {
+        match self.ledger.submit(caller, command, Payload::None).await? {
             Outcome::Collected { collected, cursor, more } => {
                 let freed = collected.bytes();
                 self.stats.collected_blobs.fetch_add(collected.blobs.len() as u64, Relaxed);
@@ -170,11 +171,12 @@ impl Registry {
 
     /// Removes a blob's file under the lock that publishing takes, unless a record mentions the blob.
     pub(crate) async fn remove_unmentioned(&self, digest: Digest) -> Result<bool> {
-        let db = Arc::clone(&self.db);
+        let (db, in_doubt) = (Arc::clone(&self.db), Arc::clone(&self.in_doubt));
         let unmentioned = move || {
-            Snapshot::open(&db)
-                .and_then(|snapshot| snapshot.get::<Blobs>(&digest))
-                .is_ok_and(|row| row.is_none())
+            !in_doubt.load(Acquire)
+                && Snapshot::open(&db)
+                    .and_then(|snapshot| snapshot.get::<Blobs>(&digest))
+                    .is_ok_and(|row| row.is_none())
         };
         Ok(self.blobs.remove(&digest, unmentioned).await?)
     }
@@ -214,7 +216,7 @@ impl Registry {
         let mut all = Vec::new();
         loop {
             let command = Command::Prune { empty_after: self.options.prune_empty_after };
-            match self.ledger.submit(caller, command, None).await? {
+            match self.ledger.submit(caller, command, Payload::None).await? {
                 Outcome::Pruned { folders, more } => {
                     self.stats.pruned_folders.fetch_add(folders.len() as u64, Relaxed);
                     all.extend(folders);
@@ -295,7 +297,7 @@ impl Registry {
             if let Some(rot) = found {
                 self.stats.rotten_blobs.fetch_add(1, Relaxed);
                 tracing::error!(digest = %digest, rot = ?rot, "a stored blob is rotten");
-                self.ledger.submit(caller, Command::RecordRot { digest, rot }, None).await?;
+                self.ledger.submit(caller, Command::RecordRot { digest, rot }, Payload::None).await?;
                 scrubbed.rotten.push((digest, rot));
             }
             watch(ScrubProgress { last: digest, done: scrubbed.bytes, of });

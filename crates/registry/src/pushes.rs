@@ -1,5 +1,7 @@
 //! Pushing and deleting: upload sessions, mounts, manifests. Bytes first, then the record.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use crate::command::{Command, Outcome};
 use crate::leases::Principal;
+use crate::ledger::Payload;
 use crate::reads::{known_repository, name_id};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -114,15 +117,15 @@ impl Registry {
         match verified {
             Verified::Small(bytes) => {
                 let command = add(bytes.len() as u64);
-                self.submit_promised(caller, repository, name, digest, command, Some(bytes)).await?;
+                let payload = Payload::Small(digest, bytes);
+                self.submit_promised(caller, repository, name, digest, command, payload).await?;
             }
             Verified::Large(large) => {
                 let command = add(large.size());
                 let existing = self.existing(&digest)?;
-                // Held until the commit is over: the collector unlinks no file of this digest meanwhile.
                 let published = self.blobs.publish(large, existing).await?;
-                self.submit_promised(caller, repository, name, digest, command, None).await?;
-                drop(published);
+                let payload = Payload::File(Arc::new(published));
+                self.submit_promised(caller, repository, name, digest, command, payload).await?;
             }
         }
         // The sweep would take what is left of the session; a client that asks again finds the blob.
@@ -146,7 +149,7 @@ impl Registry {
         name: &RepoName,
         digest: Digest,
         command: Command,
-        bytes: Option<Bytes>,
+        payload: Payload,
     ) -> Result<Outcome> {
         loop {
             // Promised before it is decided: where the name has it already, in use, no record protects it.
@@ -155,8 +158,7 @@ impl Registry {
                 // What matters is that it is held from here on; the command finds out what is so.
                 let _ = self.lease(caller, (id, digest), self.leases.epoch());
             }
-            let bytes = bytes.clone().map(|bytes| (digest, bytes));
-            let outcome = self.ledger.submit(caller, command.clone(), bytes).await?;
+            let outcome = self.ledger.submit(caller, command.clone(), payload.clone()).await?;
             if id.is_some() || matches!(outcome, Outcome::Mounted(None)) {
                 return Ok(outcome);
             }
@@ -197,7 +199,7 @@ impl Registry {
             digest,
             from: from.cloned(),
         };
-        match self.submit_promised(caller, repository, name, digest, command, None).await? {
+        match self.submit_promised(caller, repository, name, digest, command, Payload::None).await? {
             Outcome::Mounted(size) => Ok(size.is_some()),
             other => Err(Error::unexpected(&other)),
         }
@@ -241,11 +243,11 @@ impl Registry {
             tags: set,
         };
         if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
-            self.ledger.submit(caller, command, Some((digest, bytes))).await?;
+            self.ledger.submit(caller, command, Payload::Small(digest, bytes)).await?;
         } else {
             let published = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
-            let submitted = self.ledger.submit(caller, command, None).await;
-            drop(published);
+            let payload = Payload::File(Arc::new(published));
+            let submitted = self.ledger.submit(caller, command, payload).await;
             if let Err(Error::ManifestBlobUnknown(_) | Error::RepositoryUnknown(_)) = submitted {
                 // Refused for certain: no record will ever mention what was stored for it.
                 self.remove_unmentioned(digest).await?;
@@ -275,7 +277,7 @@ impl Registry {
             name: name.clone(),
             reference: reference.clone(),
         };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
     /// Deletes a blob from a name; its bytes stay while anything else needs them.
@@ -290,7 +292,7 @@ impl Registry {
         digest: Digest,
     ) -> Result<()> {
         let command = Command::DeleteBlob { repository: repository.clone(), name: name.clone(), digest };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
     /// Deletes a name with all that it holds.
@@ -299,7 +301,7 @@ impl Registry {
     /// [`Error::NameUnknown`], and those of a commit.
     pub async fn delete_name(&self, caller: &Caller, repository: &RepoKey, name: &RepoName) -> Result<()> {
         let command = Command::DeleteName { repository: repository.clone(), name: name.clone() };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use supercargo_blobs::{BlobStore, StoreOptions};
@@ -16,7 +16,7 @@ use crate::command::{Command, GcPolicy};
 use crate::folder::{DataFolder, OpenError};
 use crate::hot::Hot;
 use crate::leases::Leases;
-use crate::ledger::{Ledger, Parts, WriterOptions};
+use crate::ledger::{Ledger, Parts, Payload, WriterOptions};
 use crate::stats::Stats;
 use crate::{Error, Result};
 
@@ -133,6 +133,8 @@ pub struct Registry {
     pub(crate) leases: Arc<Leases>,
     pub(crate) hot: Arc<Hot>,
     pub(crate) stats: Arc<Stats>,
+    /// Whether it is not known what came of the last commit.
+    pub(crate) in_doubt: Arc<AtomicBool>,
     pub(crate) options: Options,
     /// One collection, one pruning, one scrub at a time.
     pub(crate) collecting: tokio::sync::Mutex<()>,
@@ -154,9 +156,12 @@ impl Registry {
         let last = folder.log.last().map_err(|e| storage(e.to_string()))?;
         let latest = AtomicI64::new(last.map_or(i64::MIN, |record| record.at.as_micros()));
         options.clock = Arc::new(Forward { clock: options.clock, latest });
+        // A disk without a byte left is full whatever the reserve.
+        options.log_reserve_bytes = options.log_reserve_bytes.max(1);
         let leases = Arc::new(Leases::default());
         let hot = Arc::new(Hot::new(options.hot_bytes));
         let stats = Arc::new(Stats::default());
+        let in_doubt = Arc::new(AtomicBool::new(false));
         let store = folder.blobs.clone();
         let parts = Parts {
             db: Arc::clone(&folder.db),
@@ -165,6 +170,7 @@ impl Registry {
             hot: Arc::clone(&hot),
             stats: Arc::clone(&stats),
             clock: Arc::clone(&options.clock),
+            in_doubt: Arc::clone(&in_doubt),
             reserve_bytes: options.log_reserve_bytes,
             free_bytes: Box::new(move || store.free_bytes()),
         };
@@ -178,6 +184,7 @@ impl Registry {
             leases,
             hot,
             stats,
+            in_doubt,
             options,
             collecting: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),
@@ -200,7 +207,7 @@ impl Registry {
             ..RepositoryConfig::default()
         };
         let command = Command::CreateRepository { repository, config };
-        match self.ledger.submit(&Caller::system(Api::Startup), command, None).await {
+        match self.ledger.submit(&Caller::system(Api::Startup), command, Payload::None).await {
             Ok(_) | Err(Error::RepositoryExists(_)) => Ok(()),
             Err(e) => Err(e),
         }

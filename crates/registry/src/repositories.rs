@@ -10,6 +10,7 @@ use supercargo_projections::tables::{
 };
 
 use crate::command::Command;
+use crate::ledger::Payload;
 use crate::reads::Page;
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -196,7 +197,7 @@ impl Registry {
         config: RepositoryConfig,
     ) -> Result<()> {
         let command = Command::CreateRepository { repository: repository.clone(), config };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
     /// Gives a repository other settings.
@@ -211,7 +212,7 @@ impl Registry {
         config: RepositoryConfig,
     ) -> Result<()> {
         let command = Command::ConfigureRepository { repository: repository.clone(), config };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
     /// Removes a repository; with `force`, also one that holds something.
@@ -220,13 +221,13 @@ impl Registry {
     /// [`Error::RepositoryUnknown`], [`Error::RepositoryNotEmpty`], and those of a commit.
     pub async fn remove_repository(&self, caller: &Caller, repository: &RepoKey, force: bool) -> Result<()> {
         let command = Command::RemoveRepository { repository: repository.clone(), force };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
     /// Sets and removes properties of a folder or file.
     ///
     /// # Errors
-    /// [`Error::RepositoryUnknown`], [`Error::Invalid`], and those of a commit.
+    /// [`Error::RepositoryUnknown`], [`Error::FolderUnknown`], [`Error::Invalid`], and those of a commit.
     pub async fn set_properties(
         &self,
         caller: &Caller,
@@ -236,7 +237,7 @@ impl Registry {
         removed: Vec<String>,
     ) -> Result<()> {
         let command = Command::SetProperties { repository: repository.clone(), path, set, removed };
-        self.ledger.submit(caller, command, None).await.map(|_| ())
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
     /// Tags after `last`, at most `n`, with where they point.

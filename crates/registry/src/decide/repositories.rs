@@ -3,7 +3,7 @@
 use supercargo_eventlog::{Event, RepositoryConfig};
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_projections::Rows;
-use supercargo_projections::tables::{Contents, Names, Repositories, UsageByRepository, prefix};
+use supercargo_projections::tables::{Contents, Folders, Names, Repositories, UsageByRepository, prefix};
 
 use super::{manifests, name_id, repository};
 use crate::command::Decision;
@@ -78,6 +78,10 @@ pub(super) fn set_properties(
         set.iter().flat_map(|(property, values)| std::iter::once(property).chain(values)).chain(removed);
     if texts.map(String::as_str).chain([path]).any(|text| text.contains(char::is_control)) {
         return Err(Error::Invalid("paths and properties can't hold control characters".to_owned()));
+    }
+    // Properties go when their folder is pruned; those of no folder would stay for ever.
+    if view.row::<Folders>(&(key.clone(), path.to_owned())).is_none() {
+        return Err(Error::FolderUnknown { repository: key.clone(), path: path.to_owned() });
     }
     Ok(Decision::done(vec![Event::PropertiesSet {
         repository: key.clone(),

@@ -416,7 +416,22 @@ fn properties_hold_no_control_characters() {
         let refused = view.decide(command(path, key, value));
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
-    assert_eq!(view.events(command("a", "k", "ü")).len(), 1);
+}
+
+#[test]
+fn properties_are_those_of_a_folder_that_is_there() {
+    let mut view = given_an_image();
+    let command = |path: &str| Command::SetProperties {
+        repository: r(),
+        path: path.to_owned(),
+        set: vec![("k".to_owned(), vec!["ü".to_owned()])],
+        removed: Vec::new(),
+    };
+    assert_eq!(view.events(command("a")).len(), 1);
+    for path in ["b", "a/nowhere", "", "/a"] {
+        let refused = view.decide(command(path));
+        assert!(matches!(refused, Err(Error::FolderUnknown { .. })), "{refused:?}");
+    }
 }
 
 #[test]

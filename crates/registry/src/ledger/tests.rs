@@ -40,13 +40,13 @@ type Answer = tokio::task::JoinHandle<Result<Outcome>>;
 
 /// Submits a command as somebody else would, and waits until it is in the queue or past it.
 async fn submit(registry: &Arc<Registry>, command: Command) -> Answer {
-    submit_with(registry, command, None).await
+    submit_with(registry, command, Payload::None).await
 }
 
-async fn submit_with(registry: &Arc<Registry>, command: Command, bytes: Option<(Digest, Bytes)>) -> Answer {
+async fn submit_with(registry: &Arc<Registry>, command: Command, payload: Payload) -> Answer {
     let handle = tokio::spawn({
         let registry = Arc::clone(registry);
-        async move { registry.ledger.submit(&caller(), command, bytes).await }
+        async move { registry.ledger.submit(&caller(), command, payload).await }
     });
     // One thread runs all tasks: after its turn, the task waits for its answer or for room in the queue.
     tokio::task::yield_now().await;
@@ -108,13 +108,13 @@ async fn a_blob_that_is_collected_and_added_in_one_group_ends_as_the_last_of_the
     let gc = GcPolicy { lease: Duration::ZERO, ..GcPolicy::default() };
     let registry = Registry::open(Options { gc, ..Options::new(folder.path()) }).unwrap();
     let (repository, name): (RepoKey, RepoName) = ("r".parse().unwrap(), "a".parse().unwrap());
-    registry.ledger.submit(&caller(), create("r"), None).await.unwrap();
+    registry.ledger.submit(&caller(), create("r"), Payload::None).await.unwrap();
     let (old, new) = (Bytes::from_static(b"old"), Bytes::from_static(b"new"));
     let digest = |bytes: &Bytes| crate::pushes::digest_of(Algorithm::Sha256, bytes);
     let add = |bytes: &Bytes| {
         let (repository, name) = (repository.clone(), name.clone());
         let (digest, size) = (digest(bytes), bytes.len() as u64);
-        (Command::AddBlob { repository, name, digest, size }, Some((digest, bytes.clone())))
+        (Command::AddBlob { repository, name, digest, size }, Payload::Small(digest, bytes.clone()))
     };
     let collect = || Command::Collect { policy: gc, cursor: crate::command::CollectCursor::default() };
     let (command, bytes) = add(&old);
@@ -143,23 +143,26 @@ async fn a_blob_that_is_collected_and_added_in_one_group_ends_as_the_last_of_the
 }
 
 /// Bytes before records: between a file's place and its record, nobody takes the file away, though no record
-/// mentions it yet.
+/// mentions it yet. Not even where the one who pushed it has gone.
 #[tokio::test]
 async fn a_file_is_held_until_its_record_is_committed() {
     let folder = temp();
     let store = StoreOptions { inline_bytes_max: 10, ..StoreOptions::default() };
     let registry = Registry::open(Options { store, ..Options::new(folder.path()) }).unwrap();
     let (repository, name): (RepoKey, RepoName) = ("r".parse().unwrap(), "a".parse().unwrap());
-    registry.ledger.submit(&caller(), create("r"), None).await.unwrap();
-    let blob = Bytes::from(vec![7; 1000]);
+    registry.ledger.submit(&caller(), create("r"), Payload::None).await.unwrap();
     let padding = "p".repeat(usize::try_from(supercargo_model::limits::INLINE_BLOB_BYTES_MAX).unwrap());
-    let manifest = Bytes::from(format!(
-        r#"{{"layers":[],"annotations":{{"p":"{padding}"}},"subject":null,"config":null}}"#
-    ));
-    for (bytes, as_manifest) in [(blob, false), (manifest, true)] {
+    for (as_manifest, gone) in [(false, false), (false, true), (true, false), (true, true)] {
+        let bytes = Bytes::from(match as_manifest {
+            true => format!(r#"{{"layers":[],"annotations":{{"p":"{padding}","gone":"{gone}"}}}}"#),
+            false => format!("{padding}{gone}"),
+        });
         let digest = crate::pushes::digest_of(Algorithm::Sha256, &bytes);
         let id = registry.start_upload(&caller(), &repository, &name, Algorithm::Sha256).await.unwrap();
+        // The writer takes this one and waits for the file; the push waits behind it.
         let held = registry.db.begin_write().unwrap();
+        let first = submit(&registry, create("r")).await;
+        until(|| registry.queued_commands() == 0).await;
         let pushing = tokio::spawn({
             let (registry, repository, name) = (Arc::clone(&registry), repository.clone(), name.clone());
             async move {
@@ -175,7 +178,15 @@ async fn a_file_is_held_until_its_record_is_committed() {
                 }
             }
         });
-        until(|| registry.blobs.read(&digest).is_ok()).await;
+        until(|| registry.queued_commands() == 1).await;
+        let pushed = match gone {
+            true => {
+                pushing.abort();
+                assert!(pushing.await.unwrap_err().is_cancelled());
+                None
+            }
+            false => Some(pushing),
+        };
         let collected = crate::Collected {
             blobs: vec![supercargo_eventlog::event::CollectedBlob { digest, size: 1 }],
             ..Default::default()
@@ -188,12 +199,32 @@ async fn a_file_is_held_until_its_record_is_committed() {
         let early = tokio::time::timeout(Duration::from_millis(100), &mut unlinking).await;
         assert!(early.is_err(), "it does not wait for the record");
         held.abort().unwrap();
-        pushing.await.unwrap().unwrap();
+        assert!(matches!(first.await.unwrap(), Err(Error::RepositoryExists(_))));
+        if let Some(pushed) = pushed {
+            pushed.await.unwrap().unwrap();
+        }
         unlinking.await.unwrap().unwrap();
         assert!(registry.blobs.read(&digest).is_ok(), "its file is gone");
     }
     registry.close();
     assert!(registry.folder().verify(true, |_| std::ops::ControlFlow::Continue(())).unwrap().is_clean());
+}
+
+/// A commit that failed may have become durable all the same.
+#[tokio::test]
+async fn while_it_is_not_known_what_was_committed_no_file_is_removed() {
+    let folder = temp();
+    let registry = Registry::open(Options::new(folder.path())).unwrap();
+    let bytes = Bytes::from(vec![7; 100_000]);
+    let digest = crate::pushes::digest_of(Algorithm::Sha256, &bytes);
+    drop(registry.blobs.put_bytes(digest, bytes, supercargo_blobs::Existing::Keep).await.unwrap());
+    registry.in_doubt.store(true, Ordering::Release);
+    assert!(!registry.remove_unmentioned(digest).await.unwrap());
+    assert_eq!(registry.sweep().await.unwrap().files, 0);
+    // The next command finds out.
+    registry.ledger.submit(&caller(), create("r"), Payload::None).await.unwrap();
+    assert!(!registry.in_doubt.load(Ordering::Acquire));
+    assert!(registry.remove_unmentioned(digest).await.unwrap());
 }
 
 #[tokio::test]
@@ -245,7 +276,7 @@ async fn what_is_queued_is_finished_at_the_end_and_nothing_after_it() {
         move || registry.close()
     });
     until(|| !registry.ledger.at_work()).await;
-    let late = registry.ledger.submit(&caller(), create("late"), None).await;
+    let late = registry.ledger.submit(&caller(), create("late"), Payload::None).await;
     assert!(matches!(late, Err(Error::Unavailable)), "{late:?}");
     held.abort().unwrap();
     closing.await.unwrap();
@@ -262,14 +293,14 @@ async fn time_never_runs_backwards_in_the_log() {
     let registry = Registry::open(options.clone()).unwrap();
     for (micros, key) in [(1000, "a"), (400, "b"), (1500, "c")] {
         clock.0.store(micros, Ordering::SeqCst);
-        registry.ledger.submit(&caller(), create(key), None).await.unwrap();
+        registry.ledger.submit(&caller(), create(key), Payload::None).await.unwrap();
     }
     registry.close();
     drop(registry);
     // Nor over a restart.
     clock.0.store(7, Ordering::SeqCst);
     let registry = Registry::open(options).unwrap();
-    registry.ledger.submit(&caller(), create("d"), None).await.unwrap();
+    registry.ledger.submit(&caller(), create("d"), Payload::None).await.unwrap();
     let times: Vec<i64> = records(&registry).iter().map(|record| record.at.as_micros()).collect();
     assert_eq!(times, [1000, 1000, 1500, 1500]);
     let seqs: Vec<u64> = records(&registry).iter().map(|record| record.seq).collect();
@@ -302,7 +333,7 @@ async fn a_promise_survives_a_clock_that_is_turned_back() {
     let registry = Registry::open(options).unwrap();
     let (repository, name) = ("r".parse().unwrap(), "a".parse().unwrap());
     clock.0.store(10_000, Ordering::SeqCst);
-    registry.ledger.submit(&caller(), create("r"), None).await.unwrap();
+    registry.ledger.submit(&caller(), create("r"), Payload::None).await.unwrap();
     let (config, _) = pushed(&registry, &repository, &name).await;
     clock.0.store(1, Ordering::SeqCst);
     registry.check_blob(&caller(), &repository, &name, &config).unwrap();
@@ -326,7 +357,7 @@ async fn a_full_disk_takes_no_pushes_and_still_lets_go() {
     let options = Options { gc, ..Options::new(folder.path()) };
     let manifest = {
         let registry = Registry::open(options.clone()).unwrap();
-        registry.ledger.submit(&caller(), create("r"), None).await.unwrap();
+        registry.ledger.submit(&caller(), create("r"), Payload::None).await.unwrap();
         let (_, manifest) = pushed(&registry, &repository, &name).await;
         registry.close();
         manifest
@@ -336,7 +367,7 @@ async fn a_full_disk_takes_no_pushes_and_still_lets_go() {
     let registry = Registry::open(full).unwrap();
     assert!(matches!(registry.check_ready(), Err(Error::DiskFull)));
     let before = records(&registry).len();
-    let refused = registry.ledger.submit(&caller(), create("s"), None).await;
+    let refused = registry.ledger.submit(&caller(), create("s"), Payload::None).await;
     assert!(matches!(refused, Err(Error::DiskFull)), "{refused:?}");
     let bytes = registry.manifest(&repository, &name, &Reference::Digest(manifest)).unwrap().bytes.clone();
     let other = Reference::Tag("other".parse().unwrap());
@@ -361,7 +392,7 @@ async fn an_upload_to_a_full_disk_is_refused_before_it_begins() {
     let folder = temp();
     let store = StoreOptions { reserve_bytes: u64::MAX, ..StoreOptions::default() };
     let registry = Registry::open(Options { store, ..Options::new(folder.path()) }).unwrap();
-    registry.ledger.submit(&caller(), create("r"), None).await.unwrap();
+    registry.ledger.submit(&caller(), create("r"), Payload::None).await.unwrap();
     let refused = registry
         .start_upload(&caller(), &"r".parse().unwrap(), &"a".parse().unwrap(), Algorithm::Sha256)
         .await;

@@ -157,7 +157,7 @@ async fn a_sweep_waits_for_a_push_that_is_about_to_be_recorded() {
     let (repository, name) = place();
     let size = bytes.len() as u64;
     let command = Command::AddBlob { repository, name, digest: digest(&bytes), size };
-    stored.registry.ledger.submit(&caller(), command, None).await.unwrap();
+    stored.registry.ledger.submit(&caller(), command, Payload::None).await.unwrap();
     drop(published);
     assert_eq!(sweeping.await.unwrap().files, 0);
     assert_eq!(stored.problems(true), Vec::<String>::new());
