@@ -4,17 +4,20 @@
 //! What lives here: types, their parsers and the limits they obey. What does not: I/O, clocks, hashing of
 //! streams, anything that knows of HTTP or of tables.
 
+pub mod account;
 mod digest;
 pub mod limits;
 pub mod manifest;
 pub mod media_type;
 mod names;
+mod pattern;
 mod reference;
 mod time;
 
 pub use digest::{Algorithm, Digest};
 pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use names::{RepoKey, RepoName, Tag};
+pub use pattern::Pattern;
 pub use reference::Reference;
 pub use time::Timestamp;
 
@@ -42,6 +45,21 @@ pub enum ParseError {
         "digest {0:?} is not valid: use sha256: and 64, or sha512: and 128, lower-case hexadecimal digits"
     )]
     Digest(String),
+    /// Not a user's name.
+    #[error(
+        "user name {0:?} is not valid: use 1 to 64 letters, digits and . _ - @ +, starting with a letter or digit"
+    )]
+    UserName(String),
+    /// Not a group's name.
+    #[error(
+        "group name {0:?} is not valid: use 1 to 64 letters, digits and . _ - @ +, starting with a letter or digit"
+    )]
+    GroupName(String),
+    /// Not a pattern.
+    #[error(
+        "pattern {0:?} is not valid: use letters, digits and . _ - / with * for anything up to the next slash and ** for anything at all, 255 bytes at most"
+    )]
+    Pattern(String),
     /// Not a media type.
     #[error("media type {0:?} is not valid: use type/subtype as in RFC 6838")]
     MediaType(String),

@@ -5,6 +5,10 @@
 pub const REPO_KEY_BYTES_MAX: usize = 64;
 /// Longest repository name, in bytes (OCI distribution specification, "Pulling manifests").
 pub const REPO_NAME_BYTES_MAX: usize = 255;
+/// Longest name of a user or group, in bytes.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+/// Longest pattern over names, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 255;
 /// Longest tag, in bytes.
 pub const TAG_BYTES_MAX: usize = 128;
 /// Largest manifest, in bytes. The specification asks that 4 MiB pass at least.

@@ -98,6 +98,25 @@ name_type! {
     Tag, is_tag, ParseError::Tag
 }
 
+name_type! {
+    /// What a user is called: 1 to 64 letters, digits and `.` `_` `-` `@` `+`, starting with a letter or digit.
+    /// Upper and lower case differ.
+    UserName, is_account_name, ParseError::UserName
+}
+
+name_type! {
+    /// What a group is called: as a user's name.
+    GroupName, is_account_name, ParseError::GroupName
+}
+
+/// No colon: HTTP's Basic scheme ends a user's name with one (RFC 7617, section 2).
+fn is_account_name(s: &str) -> bool {
+    let bytes = s.as_bytes();
+    (1..=limits::ACCOUNT_NAME_BYTES_MAX).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+'))
+}
+
 fn is_repo_key(s: &str) -> bool {
     let bytes = s.as_bytes();
     (1..=limits::REPO_KEY_BYTES_MAX).contains(&bytes.len())
