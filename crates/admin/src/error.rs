@@ -51,13 +51,19 @@ impl From<Error> for Refusal {
             Error::RepositoryUnknown(_)
             | Error::NameUnknown(_)
             | Error::FolderUnknown { .. }
+            | Error::UserUnknown(_)
+            | Error::GroupUnknown(_)
+            | Error::TokenUnknown(_)
+            | Error::PermissionUnknown
             | Error::BlobUnknown(_)
             | Error::ManifestUnknown(_)
             | Error::RecordUnknown { .. }
             | Error::UploadUnknown => (StatusCode::NOT_FOUND, "not_found"),
-            Error::RepositoryExists(_) | Error::RepositoryNotEmpty { .. } => {
-                (StatusCode::CONFLICT, "conflict")
-            }
+            Error::RepositoryExists(_)
+            | Error::RepositoryNotEmpty { .. }
+            | Error::UserExists(_)
+            | Error::GroupExists(_)
+            | Error::LastAdministrator(_) => (StatusCode::CONFLICT, "conflict"),
             Error::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Error::ManifestBlobUnknown(_)
             | Error::ManifestInvalid(_)

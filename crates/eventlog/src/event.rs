@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
 use supercargo_model::{Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
 use uuid::Uuid;
 
@@ -151,6 +152,15 @@ pub enum Rot {
     Unreadable,
 }
 
+/// When a token was last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUse {
+    /// The token.
+    pub token: TokenId,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// What happened. The records of one command are atomic and adjacent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "snake_case")]
@@ -292,6 +302,104 @@ pub enum Event {
         /// What is wrong with it.
         rot: Rot,
     },
+    /// A user came to be.
+    UserCreated {
+        /// Its name.
+        user: UserName,
+        /// Whether it is a service account.
+        service: bool,
+        /// Whether it may do everything.
+        administrator: bool,
+        /// Its password's hash.
+        password: Option<PasswordHash>,
+    },
+    /// What a user is changed.
+    UserChanged {
+        /// The user.
+        user: UserName,
+        /// Whether it may do everything now.
+        administrator: bool,
+        /// Whether it is locked out now.
+        disabled: bool,
+    },
+    /// A user has another password, or none any more.
+    PasswordSet {
+        /// The user.
+        user: UserName,
+        /// The new one's hash.
+        password: Option<PasswordHash>,
+    },
+    /// A user is gone; its tokens, memberships and permissions were taken away by the records before this one.
+    UserRemoved {
+        /// The user.
+        user: UserName,
+    },
+    /// A group came to be.
+    GroupCreated {
+        /// Its name.
+        group: GroupName,
+        /// What it is for, in its owner's words.
+        description: String,
+    },
+    /// A group is gone; its members and permissions were taken away by the records before this one.
+    GroupRemoved {
+        /// The group.
+        group: GroupName,
+    },
+    /// A user came into a group.
+    MemberAdded {
+        /// The group.
+        group: GroupName,
+        /// The user.
+        user: UserName,
+    },
+    /// A user left a group.
+    MemberRemoved {
+        /// The group.
+        group: GroupName,
+        /// The user.
+        user: UserName,
+    },
+    /// A user was given a token.
+    TokenIssued {
+        /// The token.
+        token: TokenId,
+        /// Whose it is.
+        user: UserName,
+        /// What it is for.
+        token_kind: TokenKind,
+        /// What its owner calls it.
+        description: String,
+        /// The SHA-256 of its secret part.
+        #[serde(with = "supercargo_model::account::hex")]
+        secret_sha256: [u8; 32],
+        /// From when on it is not taken.
+        expires_at: Option<Timestamp>,
+    },
+    /// A token is not taken any more.
+    TokenRevoked {
+        /// The token.
+        token: TokenId,
+        /// Whose it was.
+        user: UserName,
+    },
+    /// Tokens were used. Counted together, so that a use costs no record of its own.
+    TokensUsed {
+        /// Which, and when last.
+        uses: Vec<TokenUse>,
+    },
+    /// Somebody may do something from now on.
+    PermissionSet {
+        /// Who, and where.
+        grant: Grant,
+        /// What, in place of what it was.
+        actions: Actions,
+    },
+    /// A permission was taken away.
+    PermissionRemoved {
+        /// Who, and where.
+        grant: Grant,
+    },
 }
 
 impl Event {
@@ -313,11 +421,24 @@ impl Event {
             Event::OrphansCollected { .. } => "OrphansCollected",
             Event::FoldersPruned { .. } => "FoldersPruned",
             Event::BlobRotFound { .. } => "BlobRotFound",
+            Event::UserCreated { .. } => "UserCreated",
+            Event::UserChanged { .. } => "UserChanged",
+            Event::PasswordSet { .. } => "PasswordSet",
+            Event::UserRemoved { .. } => "UserRemoved",
+            Event::GroupCreated { .. } => "GroupCreated",
+            Event::GroupRemoved { .. } => "GroupRemoved",
+            Event::MemberAdded { .. } => "MemberAdded",
+            Event::MemberRemoved { .. } => "MemberRemoved",
+            Event::TokenIssued { .. } => "TokenIssued",
+            Event::TokenRevoked { .. } => "TokenRevoked",
+            Event::TokensUsed { .. } => "TokensUsed",
+            Event::PermissionSet { .. } => "PermissionSet",
+            Event::PermissionRemoved { .. } => "PermissionRemoved",
         }
     }
 
     /// Every variant's name, in the order of their numbers.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 28] = [
         "RepositoryCreated",
         "RepositoryConfigured",
         "RepositoryRemoved",
@@ -333,6 +454,19 @@ impl Event {
         "OrphansCollected",
         "FoldersPruned",
         "BlobRotFound",
+        "UserCreated",
+        "UserChanged",
+        "PasswordSet",
+        "UserRemoved",
+        "GroupCreated",
+        "GroupRemoved",
+        "MemberAdded",
+        "MemberRemoved",
+        "TokenIssued",
+        "TokenRevoked",
+        "TokensUsed",
+        "PermissionSet",
+        "PermissionRemoved",
     ];
 
     /// The repository that the event is about, where it is about one.
@@ -351,7 +485,7 @@ impl Event {
             | Event::RepositoryNameDeleted { repository, .. }
             | Event::PropertiesSet { repository, .. }
             | Event::FoldersPruned { repository, .. } => Some(repository),
-            Event::OrphansCollected { .. } | Event::BlobRotFound { .. } => None,
+            _ => None,
         }
     }
 
@@ -368,6 +502,25 @@ impl Event {
             | Event::RepositoryNameDeleted { name, .. } => Some(name),
             _ => None,
         }
+    }
+
+    /// Whether it changes who may be who and do what.
+    pub const fn is_of_accounts(&self) -> bool {
+        matches!(
+            self,
+            Event::UserCreated { .. }
+                | Event::UserChanged { .. }
+                | Event::PasswordSet { .. }
+                | Event::UserRemoved { .. }
+                | Event::GroupCreated { .. }
+                | Event::GroupRemoved { .. }
+                | Event::MemberAdded { .. }
+                | Event::MemberRemoved { .. }
+                | Event::TokenIssued { .. }
+                | Event::TokenRevoked { .. }
+                | Event::PermissionSet { .. }
+                | Event::PermissionRemoved { .. }
+        )
     }
 
     /// The tag that the event is about, where it is about one.

@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use supercargo_eventlog::codec::{self, VERSION};
-use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
+use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type};
+use supercargo_model::account::{Actions, Grant, Grantee, GroupName, PasswordHash, TokenKind, UserName};
+use supercargo_model::{
+    Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Tag, Timestamp, media_type,
+};
 use uuid::Uuid;
 
 /// Where a version's fixtures lie; those that are missing are written first, where that was asked for.
@@ -236,9 +239,71 @@ fn samples() -> Vec<(&'static str, Record)> {
     ];
     events
         .into_iter()
+        .chain(samples_of_accounts())
+        .collect::<Vec<_>>()
+        .into_iter()
         .zip(envelopes().into_iter().cycle())
         .map(|((fixture, event), envelope)| (fixture, Record { event, ..envelope }))
         .collect()
+}
+
+fn samples_of_accounts() -> Vec<(&'static str, Event)> {
+    let user = || UserName::parse("alice@example").unwrap();
+    let group = || GroupName::parse("builders").unwrap();
+    let token = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0007);
+    let hash = || Some(PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"));
+    let grant = |grantee| Grant {
+        grantee,
+        repositories: Pattern::parse("docker-*").unwrap(),
+        names: Pattern::parse("team-a/**").unwrap(),
+    };
+    let issued = |token_kind, expires_at| Event::TokenIssued {
+        token,
+        user: user(),
+        token_kind,
+        description: "CI of team A".to_owned(),
+        secret_sha256: [0xab; 32],
+        expires_at,
+    };
+    let at = Timestamp::from_micros(1_700_000_000_000_000);
+    vec![
+        (
+            "UserCreated",
+            Event::UserCreated { user: user(), service: false, administrator: true, password: hash() },
+        ),
+        (
+            "UserCreated-service",
+            Event::UserCreated { user: user(), service: true, administrator: false, password: None },
+        ),
+        ("UserChanged", Event::UserChanged { user: user(), administrator: true, disabled: false }),
+        ("UserChanged-disabled", Event::UserChanged { user: user(), administrator: false, disabled: true }),
+        ("PasswordSet", Event::PasswordSet { user: user(), password: hash() }),
+        ("PasswordSet-none", Event::PasswordSet { user: user(), password: None }),
+        ("UserRemoved", Event::UserRemoved { user: user() }),
+        ("GroupCreated", Event::GroupCreated { group: group(), description: "Those who build".to_owned() }),
+        ("GroupRemoved", Event::GroupRemoved { group: group() }),
+        ("MemberAdded", Event::MemberAdded { group: group(), user: user() }),
+        ("MemberRemoved", Event::MemberRemoved { group: group(), user: user() }),
+        ("TokenIssued", issued(TokenKind::Access, None)),
+        ("TokenIssued-refresh", issued(TokenKind::Refresh, Some(at))),
+        ("TokenRevoked", Event::TokenRevoked { token, user: user() }),
+        ("TokensUsed", Event::TokensUsed { uses: vec![TokenUse { token, at }] }),
+        (
+            "PermissionSet",
+            Event::PermissionSet {
+                grant: grant(Grantee::Group(group())),
+                actions: Actions { read: true, write: true, delete: false, manage: false },
+            },
+        ),
+        (
+            "PermissionSet-user",
+            Event::PermissionSet {
+                grant: grant(Grantee::User(user())),
+                actions: Actions { read: false, write: false, delete: true, manage: true },
+            },
+        ),
+        ("PermissionRemoved", Event::PermissionRemoved { grant: grant(Grantee::Anonymous) }),
+    ]
 }
 
 /// Envelopes that between them hold every surface, every kind of actor and every optional field both ways.

@@ -75,6 +75,7 @@ pub struct Token {
     pub description: String,
     /// The SHA-256 of its secret part, which has 256 bits of chance in it: nobody finds it by guessing, so
     /// nothing slower is needed.
+    #[serde(with = "hex")]
     pub secret_sha256: [u8; 32],
     /// When it was given.
     pub issued_at: Timestamp,
@@ -204,6 +205,41 @@ pub struct Permission {
     pub grant: Grant,
     /// What.
     pub actions: Actions,
+}
+
+/// A hash as text where people read it, and as it is elsewhere.
+pub mod hex {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&format_args!("{}", Hex(hash)))
+        } else {
+            hash.serialize(serializer)
+        }
+    }
+
+    /// # Errors
+    /// Where it is not 32 bytes, as 64 lower-case hexadecimal digits or as they are.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 32]>::deserialize(deserializer);
+        }
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let digest = crate::Digest::parse(&format!("sha256:{text}"))
+            .map_err(|_| de::Error::custom("64 hexadecimal digits"))?;
+        digest.hash_bytes().try_into().map_err(de::Error::custom)
+    }
+
+    struct Hex<'h>(&'h [u8; 32]);
+
+    impl std::fmt::Display for Hex<'_> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        }
+    }
 }
 
 #[cfg(test)]

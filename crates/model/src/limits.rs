@@ -9,6 +9,10 @@ pub const REPO_NAME_BYTES_MAX: usize = 255;
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 /// Longest pattern over names, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 255;
+/// Longest description of a group or token, in bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
+/// Most tokens that one user has at a time.
+pub const TOKENS_PER_USER_MAX: usize = 1000;
 /// Longest tag, in bytes.
 pub const TAG_BYTES_MAX: usize = 128;
 /// Largest manifest, in bytes. The specification asks that 4 MiB pass at least.

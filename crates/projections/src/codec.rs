@@ -112,6 +112,10 @@ impl<'k> KeyReader<'k> {
         self.number().map(|number| Timestamp::from_micros((number ^ (1 << 63)).cast_signed()))
     }
 
+    pub(crate) fn uuid(&mut self) -> Option<uuid::Uuid> {
+        self.take(16).and_then(|bytes| uuid::Uuid::from_slice(bytes).ok())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -20,6 +20,11 @@ use supercargo_model::{Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::codec::{KeyReader, KeyWriter};
 
+pub use accounts::{
+    Administrators, GroupRow, Groups, Members, Memberships, Permissions, Tokens, TokensByExpiry, TokensOf,
+    Users,
+};
+
 /// The first byte of every key that belongs to one name.
 pub(crate) const BY_NAME: u8 = 0x80;
 
@@ -64,6 +69,8 @@ macro_rules! table {
         }
     };
 }
+
+mod accounts;
 
 // ---- rows ----
 
@@ -335,6 +342,15 @@ pub(crate) mod number {
     pub(crate) const ORPHANS_PENDING: u8 = 12;
     pub(crate) const USAGE: u8 = 13;
     pub(crate) const ORPHANS_UNTAGGED: u8 = 14;
+    pub(crate) const USERS: u8 = 15;
+    pub(crate) const ADMINISTRATORS: u8 = 16;
+    pub(crate) const GROUPS: u8 = 17;
+    pub(crate) const MEMBERS: u8 = 18;
+    pub(crate) const MEMBERSHIPS: u8 = 19;
+    pub(crate) const TOKENS: u8 = 20;
+    pub(crate) const TOKENS_OF: u8 = 21;
+    pub(crate) const TOKENS_BY_EXPIRY: u8 = 22;
+    pub(crate) const PERMISSIONS: u8 = 23;
 
     /// The number of the orphans that wait for a reason.
     pub(crate) const fn orphans(wait: Wait) -> u8 {
@@ -410,6 +426,7 @@ impl KeyReader<'_> {
 
 /// Prefixes of rows that are looked through together.
 pub mod prefix {
+    pub use super::accounts::prefix::*;
     use super::{BY_NAME, KeyWriter, NameId, Wait, in_name, number, of_content, part, region};
     use supercargo_model::{Digest, RepoKey};
 
@@ -734,6 +751,15 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
         number::FOLDERS => Folders::NAME,
         number::EMPTY_FOLDERS => EmptyFolders::NAME,
         number::PROPERTIES => Properties::NAME,
+        number::USERS => Users::NAME,
+        number::ADMINISTRATORS => Administrators::NAME,
+        number::GROUPS => Groups::NAME,
+        number::MEMBERS => Members::NAME,
+        number::MEMBERSHIPS => Memberships::NAME,
+        number::TOKENS => Tokens::NAME,
+        number::TOKENS_OF => TokensOf::NAME,
+        number::TOKENS_BY_EXPIRY => TokensByExpiry::NAME,
+        number::PERMISSIONS => Permissions::NAME,
         BY_NAME => {
             reader.name_id()?;
             match reader.byte()? {
@@ -758,7 +784,7 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
 }
 
 /// Every table's name.
-pub const ALL: [&str; 19] = [
+pub const ALL: [&str; 28] = [
     Counters::NAME,
     Repositories::NAME,
     UsageByRepository::NAME,
@@ -778,4 +804,13 @@ pub const ALL: [&str; 19] = [
     Manifests::NAME,
     References::NAME,
     Referrers::NAME,
+    Users::NAME,
+    Administrators::NAME,
+    Groups::NAME,
+    Members::NAME,
+    Memberships::NAME,
+    Tokens::NAME,
+    TokensOf::NAME,
+    TokensByExpiry::NAME,
+    Permissions::NAME,
 ];

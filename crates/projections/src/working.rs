@@ -259,6 +259,15 @@ maps! {
     HashMap manifests: Manifests,
     HashMap contents: Contents,
     HashMap references: References,
+    HashMap users: Users,
+    HashMap administrators: Administrators,
+    HashMap groups: Groups,
+    HashMap members: Members,
+    HashMap memberships: Memberships,
+    HashMap tokens: Tokens,
+    HashMap tokens_of: TokensOf,
+    HashMap tokens_by_expiry: TokensByExpiry,
+    HashMap permissions: Permissions,
     // The only table that a fold looks through.
     BTreeMap referrers: Referrers,
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
+use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{Event, RepositoryConfig};
-use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
+use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
+use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
 /// A wish, decided by [`crate::decide::decide`] inside the writer.
 #[derive(Debug, Clone)]
@@ -73,6 +74,69 @@ pub(crate) enum Command {
     RecordRot {
         digest: Digest,
         rot: Rot,
+    },
+    Accounts(AccountCommand),
+}
+
+/// A wish that is about who may be who and do what.
+#[derive(Debug, Clone)]
+pub(crate) enum AccountCommand {
+    CreateUser {
+        user: UserName,
+        service: bool,
+        administrator: bool,
+        password: Option<PasswordHash>,
+    },
+    /// What is `None` stays as it is.
+    ChangeUser {
+        user: UserName,
+        administrator: Option<bool>,
+        disabled: Option<bool>,
+    },
+    SetPassword {
+        user: UserName,
+        password: Option<PasswordHash>,
+    },
+    RemoveUser {
+        user: UserName,
+    },
+    CreateGroup {
+        group: GroupName,
+        description: String,
+    },
+    RemoveGroup {
+        group: GroupName,
+    },
+    AddMember {
+        group: GroupName,
+        user: UserName,
+    },
+    RemoveMember {
+        group: GroupName,
+        user: UserName,
+    },
+    IssueToken {
+        token: TokenId,
+        user: UserName,
+        kind: TokenKind,
+        description: String,
+        secret_sha256: [u8; 32],
+        expires_at: Option<Timestamp>,
+    },
+    RevokeToken {
+        token: TokenId,
+    },
+    RecordTokenUses {
+        uses: Vec<TokenUse>,
+    },
+    /// Takes away tokens that have ended by themselves.
+    RemoveEndedTokens,
+    SetPermission {
+        grant: Grant,
+        actions: Actions,
+    },
+    RemovePermission {
+        grant: Grant,
     },
 }
 
@@ -170,6 +234,23 @@ impl Command {
                 | Command::Collect { .. }
                 | Command::Prune { .. }
                 | Command::RecordRot { .. }
+        ) || matches!(self, Command::Accounts(command) if command.locks_out())
+    }
+}
+
+impl AccountCommand {
+    /// Whether it takes something away from somebody: that must not have to wait for room on a disk.
+    fn locks_out(&self) -> bool {
+        matches!(
+            self,
+            AccountCommand::ChangeUser { .. }
+                | AccountCommand::SetPassword { .. }
+                | AccountCommand::RemoveUser { .. }
+                | AccountCommand::RemoveGroup { .. }
+                | AccountCommand::RemoveMember { .. }
+                | AccountCommand::RevokeToken { .. }
+                | AccountCommand::RemoveEndedTokens
+                | AccountCommand::RemovePermission { .. }
         )
     }
 }

@@ -1,5 +1,6 @@
 //! Deciding: a command and the present view in, events or a refusal out. Pure: no I/O, no clock.
 
+mod accounts;
 mod blobs;
 mod collect;
 mod manifests;
@@ -48,6 +49,7 @@ pub(crate) fn decide(
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
         Command::RecordRot { digest, rot } => blobs::record_rot(view, *digest, *rot),
+        Command::Accounts(command) => accounts::decide(view, command, now).map(Decision::done),
     }
 }
 

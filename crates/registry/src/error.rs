@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use supercargo_blobs::StoreError;
+use supercargo_model::account::{GroupName, TokenId, UserName};
 use supercargo_model::{Digest, ManifestError, RepoKey, RepoName};
 
 /// Why a use case did not succeed. Texts are fit to be shown to a person, except [`Error::Internal`]'s.
@@ -34,6 +35,27 @@ pub enum Error {
         /// The folder's path.
         path: String,
     },
+    /// No such user.
+    #[error("there is no user {0}")]
+    UserUnknown(UserName),
+    /// A user of that name exists already.
+    #[error("user {0} exists already")]
+    UserExists(UserName),
+    /// No such group.
+    #[error("there is no group {0}")]
+    GroupUnknown(GroupName),
+    /// A group of that name exists already.
+    #[error("group {0} exists already")]
+    GroupExists(GroupName),
+    /// No such token.
+    #[error("there is no token {0}")]
+    TokenUnknown(TokenId),
+    /// No such permission.
+    #[error("there is no such permission")]
+    PermissionUnknown,
+    /// Nobody would be left to administer the registry.
+    #[error("{0} is the last administrator: make another first")]
+    LastAdministrator(UserName),
     /// The name holds no such blob.
     #[error("blob {0} is not known here")]
     BlobUnknown(Digest),

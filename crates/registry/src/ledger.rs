@@ -7,7 +7,7 @@
 //! decided: what is in memory is never trusted after an unknown outcome.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -83,6 +83,8 @@ pub(crate) struct Parts {
     /// Whether it is not known what came of the last commit: the file must be reopened before it is used, and
     /// no file of a blob is removed because no record mentions it.
     pub(crate) in_doubt: Arc<AtomicBool>,
+    /// How often anything of the accounts changed.
+    pub(crate) accounts_epoch: Arc<AtomicU64>,
     /// Free bytes on the disk below which nothing is appended.
     pub(crate) reserve_bytes: u64,
     pub(crate) free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send>,
@@ -242,6 +244,9 @@ impl Writer {
                     self.next += records;
                     self.last_at = group.records.last().map_or(self.last_at, |record| record.at);
                     self.parts.hot.changed(group.records.iter().map(|record| &record.event));
+                    if group.records.iter().any(|record| record.event.is_of_accounts()) {
+                        self.parts.accounts_epoch.fetch_add(1, Ordering::Release);
+                    }
                     // Not before memory knows: whoever finds something there must not be promised it then.
                     self.parts.leases.acquit();
                     self.parts.log.committed(self.next);
@@ -351,6 +356,7 @@ impl Writer {
             Ok(()) => {
                 // What the failed commit wrote may have become durable after all.
                 self.parts.hot.changed_all();
+                self.parts.accounts_epoch.fetch_add(1, Ordering::Release);
                 // So what the collector named stayed condemned until it was known what became of it.
                 self.parts.leases.acquit();
                 self.parts.log.committed(self.next);

@@ -5,6 +5,7 @@
 //! configuration, schedules. Every change goes through the writer as a command; every read is from a
 //! snapshot or from memory that the writer keeps honest.
 
+mod accounts;
 mod command;
 mod decide;
 mod error;

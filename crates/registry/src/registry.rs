@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use supercargo_blobs::{BlobStore, StoreOptions};
@@ -135,6 +135,7 @@ pub struct Registry {
     pub(crate) stats: Arc<Stats>,
     /// Whether it is not known what came of the last commit.
     pub(crate) in_doubt: Arc<AtomicBool>,
+    pub(crate) accounts_epoch: Arc<AtomicU64>,
     pub(crate) options: Options,
     /// One collection, one pruning, one scrub at a time.
     pub(crate) collecting: tokio::sync::Mutex<()>,
@@ -162,6 +163,7 @@ impl Registry {
         let hot = Arc::new(Hot::new(options.hot_bytes));
         let stats = Arc::new(Stats::default());
         let in_doubt = Arc::new(AtomicBool::new(false));
+        let accounts_epoch = Arc::new(AtomicU64::new(0));
         let store = folder.blobs.clone();
         let parts = Parts {
             db: Arc::clone(&folder.db),
@@ -171,6 +173,7 @@ impl Registry {
             stats: Arc::clone(&stats),
             clock: Arc::clone(&options.clock),
             in_doubt: Arc::clone(&in_doubt),
+            accounts_epoch: Arc::clone(&accounts_epoch),
             reserve_bytes: options.log_reserve_bytes,
             free_bytes: Box::new(move || store.free_bytes()),
         };
@@ -185,6 +188,7 @@ impl Registry {
             hot,
             stats,
             in_doubt,
+            accounts_epoch,
             options,
             collecting: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),

@@ -4,6 +4,7 @@
 //! tables on every machine: what an event says that the tables contradict is passed over or counted at 0,
 //! never an error. It reads no clock (a record has its time) and opens no blob (an event says all).
 
+mod accounts;
 mod blobs;
 mod contents;
 mod manifests;
@@ -14,6 +15,7 @@ mod tags;
 mod tree;
 
 use supercargo_eventlog::{Event, Record};
+use supercargo_model::account::Token;
 use supercargo_model::{Digest, RepoKey, RepoName};
 
 use crate::tables::{NameId, Wait};
@@ -97,6 +99,40 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
             }
         }
         Event::BlobRotFound { digest, .. } => blobs::rot_found(state, *digest),
+        Event::UserCreated { user, service, administrator, password } => {
+            accounts::user_created(state, user, *service, *administrator, password.as_ref(), at);
+        }
+        Event::UserChanged { user, administrator, disabled } => {
+            accounts::user_changed(state, user, *administrator, *disabled);
+        }
+        Event::PasswordSet { user, password } => accounts::password_set(state, user, password.as_ref()),
+        Event::UserRemoved { user } => accounts::user_removed(state, user),
+        Event::GroupCreated { group, description } => {
+            accounts::group_created(state, group, description, at);
+        }
+        Event::GroupRemoved { group } => accounts::group_removed(state, group),
+        Event::MemberAdded { group, user } => accounts::member_added(state, group, user),
+        Event::MemberRemoved { group, user } => accounts::member_removed(state, group, user),
+        Event::TokenIssued { token, user, token_kind, description, secret_sha256, expires_at } => {
+            let issued = Token {
+                user: user.clone(),
+                kind: *token_kind,
+                description: description.clone(),
+                secret_sha256: *secret_sha256,
+                issued_at: at,
+                expires_at: *expires_at,
+                used_at: None,
+            };
+            accounts::token_issued(state, *token, issued);
+        }
+        Event::TokenRevoked { token, .. } => accounts::token_revoked(state, *token),
+        Event::TokensUsed { uses } => {
+            for used in uses {
+                accounts::token_used(state, used.token, used.at);
+            }
+        }
+        Event::PermissionSet { grant, actions } => accounts::permission_set(state, grant, *actions),
+        Event::PermissionRemoved { grant } => accounts::permission_removed(state, grant),
     }
 }
 

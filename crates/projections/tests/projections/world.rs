@@ -281,6 +281,7 @@ impl World {
             | Event::RepositoryNameDeleted { .. }
             | Event::PropertiesSet { .. }
             | Event::FoldersPruned { .. } => {}
+            other => assert!(other.is_of_accounts(), "{other:?} is about no content"),
         }
     }
 

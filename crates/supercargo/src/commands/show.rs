@@ -93,6 +93,33 @@ pub(crate) fn event(event: &Event) -> String {
             format!("{repository}: {}", count(paths.len() as u64, "folder"))
         }
         Event::BlobRotFound { digest, rot } => format!("{}: {rot:?}", short(digest)),
+        Event::UserCreated { user, service, administrator, .. } => {
+            let what = match (service, administrator) {
+                (_, true) => " (administrator)",
+                (true, false) => " (service)",
+                (false, false) => "",
+            };
+            format!("{user}{what}")
+        }
+        Event::UserChanged { user, administrator, disabled } => {
+            format!("{user}: administrator {administrator}, disabled {disabled}")
+        }
+        Event::PasswordSet { user, password } => {
+            format!("{user}{}", if password.is_some() { "" } else { ": none" })
+        }
+        Event::UserRemoved { user } => user.to_string(),
+        Event::GroupCreated { group, .. } | Event::GroupRemoved { group } => group.to_string(),
+        Event::MemberAdded { group, user } => format!("{user} into {group}"),
+        Event::MemberRemoved { group, user } => format!("{user} out of {group}"),
+        Event::TokenIssued { token, user, description, .. } => format!("{token} to {user}: {description}"),
+        Event::TokenRevoked { token, user } => format!("{token} of {user}"),
+        Event::TokensUsed { uses } => count(uses.len() as u64, "token"),
+        Event::PermissionSet { grant, actions } => {
+            format!("{} may {actions} {}/{}", grant.grantee, grant.repositories, grant.names)
+        }
+        Event::PermissionRemoved { grant } => {
+            format!("{} on {}/{}", grant.grantee, grant.repositories, grant.names)
+        }
     }
 }
 

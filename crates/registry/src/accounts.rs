@@ -1,0 +1,263 @@
+//! Users, groups, tokens and permissions: changing them, and looking at them.
+//!
+//! What is kept here is what may be kept: hashes. Passwords and tokens as people hold them are made and checked
+//! in `supercargo-access`, which asks for what it needs by the reads below.
+
+use std::sync::atomic::Ordering;
+
+use supercargo_eventlog::event::TokenUse;
+use supercargo_model::Timestamp;
+use supercargo_model::account::{
+    Actions, Grant, GroupName, PasswordHash, Permission, Token, TokenId, TokenKind, User, UserName,
+};
+use supercargo_projections::tables::{
+    GroupRow, Groups, Members, Memberships, Permissions, Tokens, TokensOf, Users, prefix,
+};
+use supercargo_projections::{Tracked, prefix_end};
+
+use crate::command::{AccountCommand, Command};
+use crate::ledger::Payload;
+use crate::registry::{Caller, Registry};
+use crate::{Error, Result};
+
+impl Registry {
+    async fn account(&self, caller: &Caller, command: AccountCommand) -> Result<()> {
+        self.ledger.submit(caller, Command::Accounts(command), Payload::None).await.map(|_| ())
+    }
+
+    /// Makes a user. A service account has no password.
+    ///
+    /// # Errors
+    /// [`Error::UserExists`], [`Error::Invalid`], and those of a commit.
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        user: UserName,
+        service: bool,
+        administrator: bool,
+        password: Option<PasswordHash>,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::CreateUser { user, service, administrator, password }).await
+    }
+
+    /// Makes a user an administrator or takes that away, locks one out or lets one in; `None` leaves it as it is.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::LastAdministrator`], and those of a commit.
+    pub async fn change_user(
+        &self,
+        caller: &Caller,
+        user: UserName,
+        administrator: Option<bool>,
+        disabled: Option<bool>,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::ChangeUser { user, administrator, disabled }).await
+    }
+
+    /// Gives a user another password, or none. Its refresh tokens end with that.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::Invalid`] for a service account, and those of a commit.
+    pub async fn set_password(
+        &self,
+        caller: &Caller,
+        user: UserName,
+        password: Option<PasswordHash>,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::SetPassword { user, password }).await
+    }
+
+    /// Removes a user with its tokens, memberships and permissions.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::LastAdministrator`], and those of a commit.
+    pub async fn remove_user(&self, caller: &Caller, user: UserName) -> Result<()> {
+        self.account(caller, AccountCommand::RemoveUser { user }).await
+    }
+
+    /// Makes a group.
+    ///
+    /// # Errors
+    /// [`Error::GroupExists`], [`Error::Invalid`], and those of a commit.
+    pub async fn create_group(&self, caller: &Caller, group: GroupName, description: String) -> Result<()> {
+        self.account(caller, AccountCommand::CreateGroup { group, description }).await
+    }
+
+    /// Removes a group with its permissions.
+    ///
+    /// # Errors
+    /// [`Error::GroupUnknown`], and those of a commit.
+    pub async fn remove_group(&self, caller: &Caller, group: GroupName) -> Result<()> {
+        self.account(caller, AccountCommand::RemoveGroup { group }).await
+    }
+
+    /// Puts a user into a group.
+    ///
+    /// # Errors
+    /// [`Error::GroupUnknown`], [`Error::UserUnknown`], and those of a commit.
+    pub async fn add_member(&self, caller: &Caller, group: GroupName, user: UserName) -> Result<()> {
+        self.account(caller, AccountCommand::AddMember { group, user }).await
+    }
+
+    /// Takes a user out of a group.
+    ///
+    /// # Errors
+    /// [`Error::GroupUnknown`]; [`Error::UserUnknown`] where it is not in it; those of a commit.
+    pub async fn remove_member(&self, caller: &Caller, group: GroupName, user: UserName) -> Result<()> {
+        self.account(caller, AccountCommand::RemoveMember { group, user }).await
+    }
+
+    /// Records that a user was given a token, whose secret part has this SHA-256.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`]; [`Error::Invalid`] where the user is disabled or has too many; those of a commit.
+    pub async fn issue_token(
+        &self,
+        caller: &Caller,
+        token: TokenId,
+        user: UserName,
+        kind: TokenKind,
+        description: String,
+        secret_sha256: [u8; 32],
+        expires_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let command =
+            AccountCommand::IssueToken { token, user, kind, description, secret_sha256, expires_at };
+        self.account(caller, command).await
+    }
+
+    /// Takes a token back.
+    ///
+    /// # Errors
+    /// [`Error::TokenUnknown`], and those of a commit.
+    pub async fn revoke_token(&self, caller: &Caller, token: TokenId) -> Result<()> {
+        self.account(caller, AccountCommand::RevokeToken { token }).await
+    }
+
+    /// Records when tokens were last used. Those that are gone are passed over.
+    ///
+    /// # Errors
+    /// Those of a commit.
+    pub async fn record_token_uses(&self, caller: &Caller, uses: Vec<TokenUse>) -> Result<()> {
+        self.account(caller, AccountCommand::RecordTokenUses { uses }).await
+    }
+
+    /// Takes away tokens that ended by themselves, a thousand at a time.
+    ///
+    /// # Errors
+    /// Those of a commit.
+    pub async fn remove_ended_tokens(&self, caller: &Caller) -> Result<()> {
+        self.account(caller, AccountCommand::RemoveEndedTokens).await
+    }
+
+    /// Lets somebody do something somewhere, in place of what was allowed there.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::GroupUnknown`], [`Error::Invalid`] for no actions, and those of a commit.
+    pub async fn set_permission(&self, caller: &Caller, grant: Grant, actions: Actions) -> Result<()> {
+        self.account(caller, AccountCommand::SetPermission { grant, actions }).await
+    }
+
+    /// Takes a permission away.
+    ///
+    /// # Errors
+    /// [`Error::PermissionUnknown`], and those of a commit.
+    pub async fn remove_permission(&self, caller: &Caller, grant: Grant) -> Result<()> {
+        self.account(caller, AccountCommand::RemovePermission { grant }).await
+    }
+
+    /// Moves whenever a user, group, token or permission changed. What was read after asking is at least as new.
+    pub fn accounts_epoch(&self) -> u64 {
+        self.accounts_epoch.load(Ordering::Acquire)
+    }
+
+    fn all<T: Tracked>(&self, prefix: &[u8]) -> Result<Vec<(T::Key, T::Row)>> {
+        let mut found = Vec::new();
+        self.snapshot()?
+            .visit::<T>(prefix, &prefix_end(prefix), |key, row| {
+                found.push((key, row));
+                true
+            })
+            .map_err(Error::internal)?;
+        Ok(found)
+    }
+
+    /// A user.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn user(&self, name: &UserName) -> Result<Option<User>> {
+        self.snapshot()?.get::<Users>(name).map_err(Error::internal)
+    }
+
+    /// All users, by name.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn users(&self) -> Result<Vec<(UserName, User)>> {
+        self.all::<Users>(&prefix::users())
+    }
+
+    /// All groups, by name.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn groups(&self) -> Result<Vec<(GroupName, GroupRow)>> {
+        self.all::<Groups>(&prefix::groups())
+    }
+
+    /// The members of a group.
+    ///
+    /// # Errors
+    /// [`Error::GroupUnknown`].
+    pub fn members(&self, group: &GroupName) -> Result<Vec<UserName>> {
+        if self.snapshot()?.get::<Groups>(group).map_err(Error::internal)?.is_none() {
+            return Err(Error::GroupUnknown(group.clone()));
+        }
+        Ok(self.all::<Members>(&prefix::members(group))?.into_iter().map(|((_, user), ())| user).collect())
+    }
+
+    /// The groups that a user is in.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn groups_of(&self, user: &UserName) -> Result<Vec<GroupName>> {
+        let all = self.all::<Memberships>(&prefix::memberships(user))?;
+        Ok(all.into_iter().map(|((_, group), ())| group).collect())
+    }
+
+    /// A token.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn token(&self, id: TokenId) -> Result<Option<Token>> {
+        self.snapshot()?.get::<Tokens>(&id).map_err(Error::internal)
+    }
+
+    /// The tokens of a user, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`].
+    pub fn tokens_of(&self, user: &UserName) -> Result<Vec<(TokenId, Token)>> {
+        let snapshot = self.snapshot()?;
+        if snapshot.get::<Users>(user).map_err(Error::internal)?.is_none() {
+            return Err(Error::UserUnknown(user.clone()));
+        }
+        let mut found = Vec::new();
+        for ((_, id), ()) in self.all::<TokensOf>(&prefix::tokens_of(user))? {
+            // Revoked since the ids were read.
+            let Some(token) = snapshot.get::<Tokens>(&id).map_err(Error::internal)? else { continue };
+            found.push((id, token));
+        }
+        Ok(found)
+    }
+
+    /// All permissions, by whom they are given to.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn permissions(&self) -> Result<Vec<Permission>> {
+        let all = self.all::<Permissions>(&prefix::permissions())?;
+        Ok(all.into_iter().map(|(grant, actions)| Permission { grant, actions }).collect())
+    }
+}
