@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::Timestamp;
 pub use crate::names::{GroupName, UserName};
 use crate::pattern::Pattern;
-use crate::{RepoKey, RepoName};
+use crate::{ParseError, RepoKey, RepoName};
 
 /// Names an access token or a refresh token: public, part of what its holder sends.
 pub type TokenId = Uuid;
@@ -158,6 +158,25 @@ impl fmt::Display for Actions {
     }
 }
 
+impl std::str::FromStr for Actions {
+    type Err = ParseError;
+
+    /// Reads what `Display` writes: words with commas between, or `all`.
+    fn from_str(s: &str) -> Result<Actions, ParseError> {
+        s.split(',').try_fold(Actions::NONE, |actions, word| {
+            let action = match word.trim() {
+                "read" => Actions::READ,
+                "write" => Actions::WRITE,
+                "delete" => Actions::DELETE,
+                "manage" => Actions::MANAGE,
+                "all" => Actions::ALL,
+                _ => return Err(ParseError::Actions(ParseError::clip(s))),
+            };
+            Ok(actions.or(action))
+        })
+    }
+}
+
 /// Whom a permission is given to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,6 +195,19 @@ impl fmt::Display for Grantee {
             Grantee::Anonymous => f.write_str("anonymous"),
             Grantee::User(name) => write!(f, "user:{name}"),
             Grantee::Group(name) => write!(f, "group:{name}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Grantee {
+    type Err = ParseError;
+
+    fn from_str(s: &str) -> Result<Grantee, ParseError> {
+        match s.split_once(':') {
+            None if s == "anonymous" => Ok(Grantee::Anonymous),
+            Some(("user", name)) => UserName::parse(name).map(Grantee::User),
+            Some(("group", name)) => GroupName::parse(name).map(Grantee::Group),
+            _ => Err(ParseError::Grantee(ParseError::clip(s))),
         }
     }
 }
@@ -254,6 +286,23 @@ mod tests {
         assert_eq!(Actions::ALL.and(pull_push), pull_push);
         assert_eq!(pull_push.to_string(), "read,write");
         assert_eq!(Actions::NONE.to_string(), "nothing");
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for actions in [Actions::READ, Actions::ALL, Actions::WRITE.or(Actions::MANAGE)] {
+            assert_eq!(actions.to_string().parse(), Ok(actions));
+        }
+        assert_eq!("all".parse(), Ok(Actions::ALL));
+        for bad in ["", "nothing", "read;write", "read,", "READ"] {
+            assert!(bad.parse::<Actions>().is_err(), "{bad:?}");
+        }
+        for text in ["anonymous", "user:ann@example", "group:builders"] {
+            assert_eq!(text.parse::<Grantee>().unwrap().to_string(), text);
+        }
+        for bad in ["", "ann", "user:", "user:a b", "role:x", "anonymous:"] {
+            assert!(bad.parse::<Grantee>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

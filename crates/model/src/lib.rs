@@ -55,6 +55,12 @@ pub enum ParseError {
         "group name {0:?} is not valid: use 1 to 64 letters, digits and . _ - @ +, starting with a letter or digit"
     )]
     GroupName(String),
+    /// Not actions.
+    #[error("actions {0:?} are not valid: use read, write, delete and manage with commas between, or all")]
+    Actions(String),
+    /// Not somebody that a permission can be given to.
+    #[error("{0:?} can't be given a permission: use anonymous, user:NAME or group:NAME")]
+    Grantee(String),
     /// Not a pattern.
     #[error(
         "pattern {0:?} is not valid: use letters, digits and . _ - / with * for anything up to the next slash and ** for anything at all, 255 bytes at most"
