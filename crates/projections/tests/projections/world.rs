@@ -113,10 +113,10 @@ pub struct Memory(pub BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Memory {
     pub fn write(&mut self, changes: Changes) {
-        for (key, row) in changes {
+        for (key, row) in changes.iter() {
             match row {
-                Some(row) => self.0.insert(key, row),
-                None => self.0.remove(&key),
+                Some(row) => self.0.insert(key.to_vec(), row.to_vec()),
+                None => self.0.remove(key),
             };
         }
     }
