@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use redb::{Durability, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use supercargo_eventlog::{Db, DbError, Event, Log, LogError, RedbLog};
 
 use crate::folds::fold;
@@ -126,9 +126,9 @@ impl<'d> Rebuilder<'d> {
         let mut records = self.log.read(at..of)?;
         let mut sieve = self.sieve(generation, at)?;
         while at < of {
-            let mut txn = self.db.begin_write()?;
-            // A crash loses the batches since the last durable one, and no more than that.
-            txn.set_durability(Durability::None).map_err(|e| self.storage(e))?;
+            // Durable each time: only then are the pages that a batch replaces used again by the next, and the
+            // file does not grow with every batch.
+            let txn = self.db.begin_write()?;
             let mut broken_off = false;
             {
                 let table = open_for_writing(&txn, generation).map_err(|e| self.storage(e))?;
@@ -157,7 +157,6 @@ impl<'d> Rebuilder<'d> {
             }
             txn.commit().map_err(|e| self.storage(e))?;
             if broken_off || watch(RebuildProgress { folded: at, of }).is_break() {
-                self.sync()?;
                 return Err(RebuildError::Interrupted { at });
             }
         }
@@ -184,11 +183,6 @@ impl<'d> Rebuilder<'d> {
         let txn = self.db.begin_read()?;
         let in_use = generation(&txn).map_err(|e| self.storage(e))?;
         Ok(self.building(&txn)?.unwrap_or((in_use + 1, 0)))
-    }
-
-    /// Makes what was committed without durability durable.
-    fn sync(&self) -> Result<(), RebuildError> {
-        self.db.begin_write()?.commit().map_err(|e| self.storage(e))
     }
 
     /// One durable commit: the new generation is in use, the old one is gone.

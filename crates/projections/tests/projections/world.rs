@@ -112,7 +112,7 @@ pub fn manifest(index: u8) -> Manifest {
 pub struct Memory(pub BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Memory {
-    pub fn write(&mut self, changes: Changes) {
+    pub fn write(&mut self, changes: &Changes) {
         for (key, row) in changes.iter() {
             match row {
                 Some(row) => self.0.insert(key.to_vec(), row.to_vec()),
@@ -154,7 +154,7 @@ pub fn folded(records: &[Record]) -> Memory {
         fold(&mut state, record);
     }
     let mut memory = Memory::default();
-    memory.write(state.finish().unwrap().1);
+    memory.write(&state.finish().unwrap().1);
     memory
 }
 
