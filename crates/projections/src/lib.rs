@@ -7,7 +7,9 @@
 
 mod codec;
 mod folds;
+mod packed;
 mod rebuild;
+mod sieve;
 mod snapshot;
 pub mod tables;
 mod verify;

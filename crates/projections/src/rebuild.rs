@@ -6,10 +6,11 @@
 
 use std::ops::ControlFlow;
 
-use redb::{Durability, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
-use supercargo_eventlog::{Db, DbError, Log, LogError, RedbLog};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use supercargo_eventlog::{Db, DbError, Event, Log, LogError, RedbLog};
 
 use crate::folds::fold;
+use crate::sieve::{Sieve, Sieved};
 use crate::working::{Stored, StoredSnapshot, Working, write_changes};
 
 /// `in use` and `building` → (generation, seq folded up to).
@@ -17,8 +18,10 @@ const GENERATIONS: TableDefinition<'static, &'static str, (u64, u64)> = TableDef
 const IN_USE: &str = "in use";
 const BUILDING: &str = "building";
 
-/// Rows that a batch holds in memory before they are written. About 100 MiB.
-const BATCH_ROWS: usize = 400_000;
+/// Rows that a batch holds in memory before they are written. The more, the fewer are written twice.
+const BATCH_ROWS: usize = 600_000;
+/// Bytes of manifests that a batch holds, which bound what its rows take: with both, some 250 MiB.
+const BATCH_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
 /// Records between two looks at the clock of whoever watches.
 const PROGRESS_RECORDS: u64 = 20_000;
 
@@ -121,17 +124,23 @@ impl<'d> Rebuilder<'d> {
         let of = self.log.size()?;
         let (generation, mut at) = self.resume()?;
         let mut records = self.log.read(at..of)?;
+        let mut sieve = self.sieve(generation, at)?;
         while at < of {
-            let mut txn = self.db.begin_write()?;
-            // A crash loses the batches since the last durable one, and no more than that.
-            txn.set_durability(Durability::None).map_err(|e| self.storage(e))?;
+            // Durable each time: only then are the pages that a batch replaces used again by the next, and the
+            // file does not grow with every batch.
+            let txn = self.db.begin_write()?;
             let mut broken_off = false;
             {
                 let table = open_for_writing(&txn, generation).map_err(|e| self.storage(e))?;
-                let mut working = Working::new(table);
-                while at < of && working.rows_held() < BATCH_ROWS {
+                let mut working = Working::new(Sieved { table, sieve: &sieve });
+                let mut manifest_bytes = 0;
+                while at < of && working.rows_held() < BATCH_ROWS && manifest_bytes < BATCH_MANIFEST_BYTES {
                     let Some(record) = records.next() else { break };
-                    fold(&mut working, &record?);
+                    let record = record?;
+                    if let Event::ManifestPushed { manifest, .. } = &record.event {
+                        manifest_bytes += manifest.size;
+                    }
+                    fold(&mut working, &record);
                     at += 1;
                     if at.is_multiple_of(PROGRESS_RECORDS)
                         && watch(RebuildProgress { folded: at, of }).is_break()
@@ -140,14 +149,14 @@ impl<'d> Rebuilder<'d> {
                         break;
                     }
                 }
-                let (mut table, changes) = working.finish().map_err(|e| self.storage(e))?;
+                let (Sieved { mut table, .. }, changes) = working.finish().map_err(|e| self.storage(e))?;
+                sieve.insert_all(&changes);
                 write_changes(&mut table, &changes).map_err(|e| self.storage(e))?;
                 let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
                 generations.insert(BUILDING, (generation, at)).map_err(|e| self.storage(e))?;
             }
             txn.commit().map_err(|e| self.storage(e))?;
             if broken_off || watch(RebuildProgress { folded: at, of }).is_break() {
-                self.sync()?;
                 return Err(RebuildError::Interrupted { at });
             }
         }
@@ -155,16 +164,25 @@ impl<'d> Rebuilder<'d> {
         Ok(RebuildProgress { folded: at, of })
     }
 
+    /// What an interrupted rebuild wrote.
+    fn sieve(&self, generation: u64, at: u64) -> Result<Sieve, RebuildError> {
+        let mut sieve = Sieve::new();
+        if at > 0 {
+            let txn = self.db.begin_read()?;
+            let table = txn.open_table(table_definition(&table_name(generation)));
+            let table = table.map_err(|e| self.storage(e))?;
+            for row in table.iter().map_err(|e| self.storage(e))? {
+                sieve.insert(row.map_err(|e| self.storage(e))?.0.value());
+            }
+        }
+        Ok(sieve)
+    }
+
     /// The generation to build and how far it has come.
     fn resume(&self) -> Result<(u64, u64), RebuildError> {
         let txn = self.db.begin_read()?;
         let in_use = generation(&txn).map_err(|e| self.storage(e))?;
         Ok(self.building(&txn)?.unwrap_or((in_use + 1, 0)))
-    }
-
-    /// Makes what was committed without durability durable.
-    fn sync(&self) -> Result<(), RebuildError> {
-        self.db.begin_write()?.commit().map_err(|e| self.storage(e))
     }
 
     /// One durable commit: the new generation is in use, the old one is gone.

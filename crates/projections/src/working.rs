@@ -13,6 +13,7 @@ use redb::{ReadableTable, StorageError};
 use supercargo_model::Digest;
 
 use crate::codec::{decode_row, encode_row};
+use crate::packed::{Digests, Pack};
 use crate::tables::{self, NameId, Table};
 
 /// The table that the rows of all tables are kept in.
@@ -21,11 +22,77 @@ pub type Stored<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 /// The same, for reading at one commit.
 pub type StoredSnapshot = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// Changes in key order: a row to write, or `None` for a key to remove.
-pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// Changes in key order: keys, each with a row to write, or without one to be removed. All bytes lie in one
+/// piece, and so cost no allocation each.
+#[derive(Debug, Default)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where a change lies in the bytes: the key, and right behind it the row.
+#[derive(Debug)]
+struct Place {
+    /// The key's first bytes, so that sorting hardly ever has to look at the rest.
+    first: u128,
+    start: usize,
+    row: usize,
+    end: usize,
+    removed: bool,
+}
+
+impl Changes {
+    fn push<T: Table>(&mut self, key: &T::Key, row: Option<&T::Row>) {
+        let start = self.bytes.len();
+        T::write_key(key, &mut self.bytes);
+        let key = self.bytes.len();
+        let mut first = [0; 16];
+        let known = (key - start).min(first.len());
+        first[..known].copy_from_slice(&self.bytes[start..start + known]);
+        if let Some(row) = row {
+            encode_row(row, &mut self.bytes);
+        }
+        self.places.push(Place {
+            first: u128::from_be_bytes(first),
+            start,
+            row: key,
+            end: self.bytes.len(),
+            removed: row.is_none(),
+        });
+    }
+
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.places.sort_unstable_by(|a, b| {
+            a.first.cmp(&b.first).then_with(|| bytes[a.start..a.row].cmp(&bytes[b.start..b.row]))
+        });
+    }
+
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The changes, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.places.iter().map(|place| {
+            let row = (!place.removed).then(|| &self.bytes[place.row..place.end]);
+            (&self.bytes[place.start..place.row], row)
+        })
+    }
+}
+
+impl PartialEq for Changes {
+    fn eq(&self, other: &Changes) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
 
 /// What lies below: rows by encoded key.
 pub trait Base {
+    /// Whether there is never anything.
+    const EMPTY: bool = false;
+
     /// Reads one row.
     ///
     /// # Errors
@@ -49,6 +116,8 @@ pub trait Base {
 pub struct Empty;
 
 impl Base for Empty {
+    const EMPTY: bool = true;
+
     fn get<R>(&self, _: &[u8], _: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, StorageError> {
         Ok(None)
     }
@@ -88,6 +157,8 @@ base_of_table!(StoredSnapshot);
 
 /// What only reads may lie below too: nothing that is folded over it can reach it.
 impl<B: Base> Base for &B {
+    const EMPTY: bool = B::EMPTY;
+
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, StorageError> {
         (**self).get(key, read)
     }
@@ -154,62 +225,81 @@ pub trait Tracked: Table {
     #[doc(hidden)]
     type Map: SlotMap<Self::Key, Self::Row>;
     #[doc(hidden)]
-    fn map(maps: &mut Maps) -> &mut Self::Map;
+    fn map(maps: &mut Maps) -> (&mut Self::Map, &mut Digests);
 }
 
 #[doc(hidden)]
 pub trait SlotMap<K, R>: Default {
-    fn slot(&mut self, key: &K) -> Option<&mut Slot<R>>;
-    fn set(&mut self, key: K, slot: Slot<R>);
-    fn unset(&mut self, key: &K);
-    fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
-    where
-        K: 's,
-        R: 's;
+    fn slot(&mut self, key: &K, digests: &mut Digests) -> Option<&mut Slot<R>>;
+    /// The slot, loaded first where there is none.
+    fn slot_or(&mut self, key: &K, digests: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R>;
+    fn unset(&mut self, key: &K, digests: &mut Digests);
+    fn each(&self, digests: &Digests, visit: impl FnMut(&K, &Slot<R>));
     fn len(&self) -> usize;
 }
 
-impl<K: Hash + Eq, R> SlotMap<K, R> for HashMap<K, Slot<R>> {
-    fn slot(&mut self, key: &K) -> Option<&mut Slot<R>> {
+impl<K: Hash + Eq + Clone, R> SlotMap<K, R> for HashMap<K, Slot<R>> {
+    fn slot(&mut self, key: &K, _: &mut Digests) -> Option<&mut Slot<R>> {
         self.get_mut(key)
     }
-    fn set(&mut self, key: K, slot: Slot<R>) {
-        self.insert(key, slot);
+    fn slot_or(&mut self, key: &K, _: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
+        self.entry(key.clone()).or_insert_with(load)
     }
-    fn unset(&mut self, key: &K) {
+    fn unset(&mut self, key: &K, _: &mut Digests) {
         self.remove(key);
     }
-    fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
-    where
-        K: 's,
-        R: 's,
-    {
-        self.iter()
+    fn each(&self, _: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
+        self.iter().for_each(|(key, slot)| visit(key, slot));
     }
     fn len(&self) -> usize {
         self.len()
     }
 }
 
-impl<K: Ord, R> SlotMap<K, R> for BTreeMap<K, Slot<R>> {
-    fn slot(&mut self, key: &K) -> Option<&mut Slot<R>> {
+impl<K: Ord + Clone, R> SlotMap<K, R> for BTreeMap<K, Slot<R>> {
+    fn slot(&mut self, key: &K, _: &mut Digests) -> Option<&mut Slot<R>> {
         self.get_mut(key)
     }
-    fn set(&mut self, key: K, slot: Slot<R>) {
-        self.insert(key, slot);
+    fn slot_or(&mut self, key: &K, _: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
+        self.entry(key.clone()).or_insert_with(load)
     }
-    fn unset(&mut self, key: &K) {
+    fn unset(&mut self, key: &K, _: &mut Digests) {
         self.remove(key);
     }
-    fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
-    where
-        K: 's,
-        R: 's,
-    {
-        self.iter()
+    fn each(&self, _: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
+        self.iter().for_each(|(key, slot)| visit(key, slot));
     }
     fn len(&self) -> usize {
         self.len()
+    }
+}
+
+/// A map by packed keys.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct PackedMap<K: Pack, S>(HashMap<K::Packed, S>);
+
+impl<K: Pack, S> Default for PackedMap<K, S> {
+    fn default() -> PackedMap<K, S> {
+        PackedMap(HashMap::default())
+    }
+}
+
+impl<K: Pack, R> SlotMap<K, R> for PackedMap<K, Slot<R>> {
+    fn slot(&mut self, key: &K, digests: &mut Digests) -> Option<&mut Slot<R>> {
+        self.0.get_mut(&key.pack(digests))
+    }
+    fn slot_or(&mut self, key: &K, digests: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
+        self.0.entry(key.pack(digests)).or_insert_with(load)
+    }
+    fn unset(&mut self, key: &K, digests: &mut Digests) {
+        self.0.remove(&key.pack(digests));
+    }
+    fn each(&self, digests: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
+        self.0.iter().for_each(|(packed, slot)| visit(&K::unpack(packed, digests), slot));
+    }
+    fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -218,6 +308,7 @@ macro_rules! maps {
         #[derive(Debug, Default)]
         #[doc(hidden)]
         pub struct Maps {
+            digests: Digests,
             $($field: <tables::$table as Tracked>::Map,)*
         }
 
@@ -226,15 +317,20 @@ macro_rules! maps {
                 0 $(+ self.$field.len())*
             }
 
-            fn changes(&self, out: &mut Changes) {
-                $(collect::<tables::$table>(&self.$field, out);)*
+            /// Each table's rows are let go of as soon as they are written down.
+            fn changes(self, out: &mut Changes) {
+                let Maps { digests, $($field,)* } = self;
+                $(
+                    collect::<tables::$table>(&$field, &digests, out);
+                    drop($field);
+                )*
             }
         }
 
         $(impl Tracked for tables::$table {
             type Map = $kind<<tables::$table as Table>::Key, Slot<<tables::$table as Table>::Row>>;
-            fn map(maps: &mut Maps) -> &mut Self::Map {
-                &mut maps.$field
+            fn map(maps: &mut Maps) -> (&mut Self::Map, &mut Digests) {
+                (&mut maps.$field, &mut maps.digests)
             }
         })*
     };
@@ -247,18 +343,18 @@ maps! {
     HashMap names: Names,
     HashMap name_ids: NameIds,
     HashMap names_by_id: NamesById,
-    HashMap blobs: Blobs,
-    HashMap holders: Holders,
-    HashMap orphans: Orphans,
+    PackedMap blobs: Blobs,
+    PackedMap holders: Holders,
+    PackedMap orphans: Orphans,
     HashMap folders: Folders,
     HashMap empty_folders: EmptyFolders,
     HashMap properties: Properties,
     HashMap name_usage: NameUsage,
     HashMap tags: Tags,
     HashMap tag_history: TagHistory,
-    HashMap manifests: Manifests,
-    HashMap contents: Contents,
-    HashMap references: References,
+    PackedMap manifests: Manifests,
+    PackedMap contents: Contents,
+    PackedMap references: References,
     HashMap users: Users,
     HashMap administrators: Administrators,
     HashMap groups: Groups,
@@ -272,20 +368,12 @@ maps! {
     BTreeMap referrers: Referrers,
 }
 
-fn collect<T: Tracked>(map: &T::Map, out: &mut Changes) {
-    for (key, slot) in map.slots() {
-        if !slot.dirty || (slot.row.is_none() && !slot.below) {
-            continue;
+fn collect<T: Tracked>(map: &T::Map, digests: &Digests, out: &mut Changes) {
+    map.each(digests, |key, slot| {
+        if slot.dirty && (slot.row.is_some() || slot.below) {
+            out.push::<T>(key, slot.row.as_ref());
         }
-        let mut bytes = Vec::with_capacity(96);
-        T::write_key(key, &mut bytes);
-        let row = slot.row.as_ref().map(|row| {
-            let mut bytes = Vec::with_capacity(64);
-            encode_row(row, &mut bytes);
-            bytes
-        });
-        out.push((bytes, row));
-    }
+    });
 }
 
 /// The tables as they stand inside a group.
@@ -308,32 +396,35 @@ impl<B: Base> Working<B> {
         self.maps.len()
     }
 
-    fn load<T: Tracked>(&mut self, key: &T::Key) {
-        if T::map(&mut self.maps).slot(key).is_some() {
-            return;
-        }
-        self.key.clear();
-        T::write_key(key, &mut self.key);
-        let row = match self.base.get(&self.key, decode_row::<T::Row>) {
-            Ok(Some(Some(row))) => Some(row),
-            Ok(Some(None)) => {
-                self.error.get_or_insert_with(|| StorageError::Corrupted(undecodable::<T>()));
-                None
+    /// The slot of a row, read from below where it is not held yet.
+    fn slot<T: Tracked>(&mut self, key: &T::Key) -> &mut Slot<T::Row> {
+        let Working { base, maps, error, key: bytes } = self;
+        let (map, digests) = T::map(maps);
+        map.slot_or(key, digests, || {
+            if B::EMPTY {
+                return Slot { row: None, dirty: false, below: false };
             }
-            Ok(None) => None,
-            Err(e) => {
-                self.error.get_or_insert(e);
-                None
-            }
-        };
-        let below = row.is_some();
-        T::map(&mut self.maps).set(key.clone(), Slot { row, dirty: false, below });
+            bytes.clear();
+            T::write_key(key, bytes);
+            let row = match base.get(bytes, decode_row::<T::Row>) {
+                Ok(Some(Some(row))) => Some(row),
+                Ok(Some(None)) => {
+                    error.get_or_insert_with(|| StorageError::Corrupted(undecodable::<T>()));
+                    None
+                }
+                Ok(None) => None,
+                Err(e) => {
+                    error.get_or_insert(e);
+                    None
+                }
+            };
+            Slot { below: row.is_some(), row, dirty: false }
+        })
     }
 
     /// A row, where it stands.
     pub(crate) fn get<T: Tracked>(&mut self, key: &T::Key) -> Option<&T::Row> {
-        self.load::<T>(key);
-        T::map(&mut self.maps).slot(key).and_then(|slot| slot.row.as_ref())
+        self.slot::<T>(key).row.as_ref()
     }
 
     /// Changes a row in place; `None` goes in where there is none, and coming out removes it.
@@ -342,53 +433,41 @@ impl<B: Base> Working<B> {
         key: &T::Key,
         change: impl FnOnce(&mut Option<T::Row>) -> O,
     ) -> O {
-        self.load::<T>(key);
-        match T::map(&mut self.maps).slot(key) {
-            Some(slot) => {
-                slot.dirty = true;
-                change(&mut slot.row)
-            }
-            // Loaded just above.
-            None => change(&mut None),
-        }
+        let slot = self.slot::<T>(key);
+        slot.dirty = true;
+        change(&mut slot.row)
     }
 
     /// Puts a row, whatever was there.
     pub(crate) fn put<T: Tracked>(&mut self, key: &T::Key, row: T::Row) {
-        match T::map(&mut self.maps).slot(key) {
-            Some(slot) => {
-                slot.row = Some(row);
-                slot.dirty = true;
-            }
-            None => {
-                T::map(&mut self.maps).set(key.clone(), Slot { row: Some(row), dirty: true, below: true });
-            }
-        }
+        self.place::<T>(key, row, !B::EMPTY);
     }
 
     /// Puts a row under a key that is new to the table, as a seq makes it.
     pub(crate) fn put_new<T: Tracked>(&mut self, key: &T::Key, row: T::Row) {
-        match T::map(&mut self.maps).slot(key) {
-            Some(slot) => {
-                slot.row = Some(row);
-                slot.dirty = true;
-            }
-            None => {
-                T::map(&mut self.maps).set(key.clone(), Slot { row: Some(row), dirty: true, below: false });
-            }
-        }
+        self.place::<T>(key, row, false);
+    }
+
+    fn place<T: Tracked>(&mut self, key: &T::Key, row: T::Row, below: bool) {
+        let (map, digests) = T::map(&mut self.maps);
+        let slot = map.slot_or(key, digests, || Slot { row: None, dirty: true, below });
+        slot.row = Some(row);
+        slot.dirty = true;
     }
 
     /// Removes a row, if it is there.
     pub(crate) fn remove<T: Tracked>(&mut self, key: &T::Key) {
-        let map = T::map(&mut self.maps);
-        match map.slot(key) {
-            Some(slot) if !slot.below => map.unset(key),
+        let (map, digests) = T::map(&mut self.maps);
+        match map.slot(key, digests) {
+            Some(slot) if !slot.below => map.unset(key, digests),
             Some(slot) => {
                 slot.row = None;
                 slot.dirty = true;
             }
-            None => map.set(key.clone(), Slot { row: None, dirty: true, below: true }),
+            None if B::EMPTY => {}
+            None => {
+                map.slot_or(key, digests, || Slot { row: None, dirty: true, below: true });
+            }
         }
     }
 
@@ -423,9 +502,9 @@ impl<B: Base> Working<B> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
         self.maps.changes(&mut changes);
-        changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        changes.sort();
         Ok((self.base, changes))
     }
 }
@@ -442,14 +521,11 @@ impl Working<Stored<'_>> {
 }
 
 /// Writes changes in key order.
-pub(crate) fn write_changes(
-    table: &mut Stored<'_>,
-    changes: &[(Vec<u8>, Option<Vec<u8>>)],
-) -> Result<(), StorageError> {
-    for (key, row) in changes {
+pub(crate) fn write_changes(table: &mut Stored<'_>, changes: &Changes) -> Result<(), StorageError> {
+    for (key, row) in changes.iter() {
         match row {
-            Some(row) => table.insert(key.as_slice(), row.as_slice())?,
-            None => table.remove(key.as_slice())?,
+            Some(row) => table.insert(key, row)?,
+            None => table.remove(key)?,
         };
     }
     Ok(())
@@ -472,17 +548,18 @@ impl<B: Base> Rows for Working<B> {
     fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
         let mut found: BTreeMap<Vec<u8>, (T::Key, T::Row)> = BTreeMap::new();
         let mut overlaid = foldhash::HashSet::default();
-        for (key, slot) in T::map(&mut self.maps).slots() {
+        let (map, digests) = T::map(&mut self.maps);
+        map.each(digests, |key, slot| {
             let mut bytes = Vec::with_capacity(96);
             T::write_key(key, &mut bytes);
             if bytes.as_slice() < start || bytes.as_slice() >= end {
-                continue;
+                return;
             }
             if let Some(row) = &slot.row {
                 found.insert(bytes.clone(), (key.clone(), row.clone()));
             }
             overlaid.insert(bytes);
-        }
+        });
         let mut from_base = 0;
         let mut corrupted = false;
         let mut visit = |key: &[u8], row: &[u8]| {

@@ -52,16 +52,17 @@ pub(super) fn removed<B: Base>(
     at: Timestamp,
 ) {
     let key = (name.id, digest);
-    let Some(row) = state.get::<Manifests>(&key).cloned() else { return };
+    let Some(row) = state.get::<Manifests>(&key) else { return };
+    let (held, subject) = (targets(&row.manifest), row.manifest.subject);
     let lost = |since| Change::Lost(Loss { since, wait: Wait::Deleted });
     contents::change(state, name, digest, lost(since), |row| {
         row.manifest = false;
         row.subject_live = false;
     });
-    for (target, _) in targets(&row.manifest) {
+    for (target, _) in held {
         state.remove::<References>(&(name.id, target, Source::Manifest(digest)));
     }
-    if let Some(subject) = row.manifest.subject {
+    if let Some(subject) = subject {
         state.remove::<Referrers>(&(name.id, subject, digest));
         contents::change(state, name, subject, lost(at), |row| {
             row.referrers = row.referrers.saturating_sub(1);

@@ -143,16 +143,29 @@ struct Loss {
     wait: Wait,
 }
 
+/// Up to so many, looking through all is faster than a set.
+const FEW: usize = 32;
+
 /// The distinct things that a manifest holds: config, layers and children, each under its first role.
 pub fn targets(manifest: &supercargo_model::Manifest) -> Vec<(Digest, crate::tables::ReferenceKind)> {
     use crate::tables::ReferenceKind::{Child, Config, Layer};
-    let mut seen = foldhash::HashSet::default();
-    manifest
+    let all = manifest
         .config
         .iter()
         .map(|config| (config.digest, Config))
         .chain(manifest.layers.iter().map(|layer| (layer.digest, Layer)))
-        .chain(manifest.children.iter().map(|child| (child.digest, Child)))
-        .filter(|(digest, _)| seen.insert(*digest))
-        .collect()
+        .chain(manifest.children.iter().map(|child| (child.digest, Child)));
+    let count = usize::from(manifest.config.is_some()) + manifest.layers.len() + manifest.children.len();
+    let mut distinct = Vec::with_capacity(count);
+    if count <= FEW {
+        for (digest, kind) in all {
+            if distinct.iter().all(|(known, _)| *known != digest) {
+                distinct.push((digest, kind));
+            }
+        }
+    } else {
+        let mut seen = foldhash::HashSet::default();
+        distinct.extend(all.filter(|(digest, _)| seen.insert(*digest)));
+    }
+    distinct
 }

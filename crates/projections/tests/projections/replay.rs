@@ -213,7 +213,7 @@ proptest! {
             let mut state = Working::new(&memory);
             group.iter().for_each(|record| fold(&mut state, record));
             let (_, changes) = state.finish().unwrap();
-            memory.write(changes);
+            memory.write(&changes);
         }
         prop_assert_eq!(memory, folded(&records));
     }
@@ -253,7 +253,7 @@ fn a_referrer_removed_in_the_group_is_not_looked_up_below() {
     let mut state = Working::new(&memory);
     records[1..].iter().for_each(|record| fold(&mut state, record));
     let (_, changes) = state.finish().unwrap();
-    memory.write(changes);
+    memory.write(&changes);
     assert_eq!(memory, folded(&records));
     assert_eq!(memory.all::<Contents>().into_values().filter(|row| row.subject_live).count(), 0);
 }

@@ -112,11 +112,11 @@ pub fn manifest(index: u8) -> Manifest {
 pub struct Memory(pub BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Memory {
-    pub fn write(&mut self, changes: Changes) {
-        for (key, row) in changes {
+    pub fn write(&mut self, changes: &Changes) {
+        for (key, row) in changes.iter() {
             match row {
-                Some(row) => self.0.insert(key, row),
-                None => self.0.remove(&key),
+                Some(row) => self.0.insert(key.to_vec(), row.to_vec()),
+                None => self.0.remove(key),
             };
         }
     }
@@ -154,7 +154,7 @@ pub fn folded(records: &[Record]) -> Memory {
         fold(&mut state, record);
     }
     let mut memory = Memory::default();
-    memory.write(state.finish().unwrap().1);
+    memory.write(&state.finish().unwrap().1);
     memory
 }
 
