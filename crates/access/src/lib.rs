@@ -5,10 +5,16 @@
 //! permissions themselves, which the registry records and tells this crate through [`Directory`]; HTTP as a
 //! server; clocks, since every call that depends on the time is told it.
 
+mod credentials;
 mod directory;
 mod identity;
 mod permissions;
+mod scope;
+mod secret;
 
+pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
 pub use directory::{Directory, DirectoryError};
 pub use identity::{Identity, KnownUser};
 pub use permissions::{Permissions, Rights};
+pub use scope::{Access, Resource, SCOPES_MAX};
+pub use secret::{NoRandom, Secret};
