@@ -8,13 +8,20 @@
 mod credentials;
 mod directory;
 mod identity;
+mod password;
 mod permissions;
 mod scope;
 mod secret;
+pub mod token;
+mod verified;
 
 pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
 pub use directory::{Directory, DirectoryError};
 pub use identity::{Identity, KnownUser};
+pub use password::{
+    HashCost, HashRefused, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError, PasswordRefused,
+    PasswordSettings, Passwords, StartError, Verdict, check_hash, check_new_password,
+};
 pub use permissions::{Permissions, Rights};
 pub use scope::{Access, Resource, SCOPES_MAX};
 pub use secret::{NoRandom, Secret};
