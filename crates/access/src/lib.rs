@@ -5,9 +5,11 @@
 //! permissions themselves, which the registry records and tells this crate through [`Directory`]; HTTP as a
 //! server; clocks, since every call that depends on the time is told it.
 
+mod bearer;
 mod credentials;
 mod directory;
 mod identity;
+mod keys;
 mod password;
 mod permissions;
 mod scope;
@@ -15,9 +17,11 @@ mod secret;
 pub mod token;
 mod verified;
 
+pub use bearer::{Bearer, BearerRefused, BearerSettings, IssuedBearer, Subject, VerifiedBearer, Vouched};
 pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
 pub use directory::{Directory, DirectoryError};
 pub use identity::{Identity, KnownUser};
+pub use keys::{KeyError, SigningKeys};
 pub use password::{
     HashCost, HashRefused, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError, PasswordRefused,
     PasswordSettings, Passwords, StartError, Verdict, check_hash, check_new_password,
