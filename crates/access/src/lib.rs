@@ -14,6 +14,7 @@ mod password;
 mod permissions;
 mod scope;
 mod secret;
+mod throttle;
 pub mod token;
 mod verified;
 
@@ -29,3 +30,4 @@ pub use password::{
 pub use permissions::{Permissions, Rights};
 pub use scope::{Access, Resource, SCOPES_MAX};
 pub use secret::{NoRandom, Secret};
+pub use throttle::{Throttle, ThrottleSettings};
