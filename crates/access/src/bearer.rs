@@ -84,6 +84,8 @@ pub struct VerifiedBearer {
     pub subject: Subject,
     /// What it was made for.
     pub access: Vec<Access>,
+    /// When it was made, in seconds since the Unix epoch.
+    pub(crate) issued_at: i64,
     issuer: String,
     audience: String,
     not_before: i64,
@@ -103,6 +105,9 @@ pub enum BearerRefused {
     /// Its time is over, or has not come.
     #[error("the bearer token has expired")]
     Expired,
+    /// Its user was removed, disabled or replaced since.
+    #[error("the user of the bearer token may no longer log in")]
+    Subject,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -225,6 +230,7 @@ impl Bearer {
         Some(VerifiedBearer {
             subject: Subject { user, vouched: claims.vouched },
             access: claims.access,
+            issued_at: claims.iat,
             issuer: claims.iss,
             audience: claims.aud,
             not_before: claims.nbf,

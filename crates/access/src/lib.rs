@@ -5,6 +5,8 @@
 //! permissions themselves, which the registry records and tells this crate through [`Directory`]; HTTP as a
 //! server; clocks, since every call that depends on the time is told it.
 
+mod accounts;
+mod authority;
 mod bearer;
 mod credentials;
 mod directory;
@@ -16,8 +18,13 @@ mod scope;
 mod secret;
 mod throttle;
 pub mod token;
+mod usage;
 mod verified;
 
+pub use authority::{
+    Authority, AuthoritySettings, IssueError, Login, Method, PasswordUpgrade, Refused, TOKEN_USER,
+    whole_seconds,
+};
 pub use bearer::{Bearer, BearerRefused, BearerSettings, IssuedBearer, Subject, VerifiedBearer, Vouched};
 pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
 pub use directory::{Directory, DirectoryError};
@@ -31,3 +38,4 @@ pub use permissions::{Permissions, Rights};
 pub use scope::{Access, Resource, SCOPES_MAX};
 pub use secret::{NoRandom, Secret};
 pub use throttle::{Throttle, ThrottleSettings};
+pub use usage::USES_COUNTED_TOGETHER;

@@ -7,8 +7,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
+use supercargo_model::{RepoKey, RepoName};
 
 /// Most scopes that one request can ask for; more are ignored. A pull of one name asks for one, a mount for two.
 pub const SCOPES_MAX: usize = 64;
@@ -84,6 +84,9 @@ fn is_host(text: &str) -> bool {
 pub struct Access {
     /// What it is about.
     pub resource: Resource,
+    /// In which repository, once that was found out: the name alone does not say, and a token that was issued for one
+    /// must not be good for another. Not a part of the text.
+    pub repository: Option<RepoKey>,
     /// `pull` is to read, `push` to write, `delete` to delete, and `*` everything. To manage comes with `*` alone.
     pub actions: Actions,
 }
@@ -98,7 +101,7 @@ impl Access {
         let (kind, rest) = scope.split_once(':')?;
         let (name, verbs) = rest.rsplit_once(':')?;
         let (resource, actions) = (Resource::parse(kind, name)?, actions(verbs.split(',')));
-        (!actions.is_empty()).then_some(Access { resource, actions })
+        (!actions.is_empty()).then_some(Access { resource, repository: None, actions })
     }
 
     /// Parses the `scope` parameters of a request, each of which may hold several, separated by spaces. What is
@@ -156,6 +159,9 @@ struct AccessClaim {
     kind: String,
     name: String,
     actions: Vec<String>,
+    /// Ours: clients and other registries pay it no heed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    repository: Option<RepoKey>,
 }
 
 impl From<Access> for AccessClaim {
@@ -164,6 +170,7 @@ impl From<Access> for AccessClaim {
             kind: access.resource.kind().to_owned(),
             name: access.resource.name(),
             actions: access.verbs().into_iter().map(str::to_owned).collect(),
+            repository: access.repository,
         }
     }
 }
@@ -174,7 +181,8 @@ impl TryFrom<AccessClaim> for Access {
     fn try_from(claim: AccessClaim) -> Result<Access, &'static str> {
         let resource =
             Resource::parse(&claim.kind, &claim.name).ok_or("not a resource that is known here")?;
-        Ok(Access { resource, actions: actions(claim.actions.iter().map(String::as_str)) })
+        let repository = claim.repository;
+        Ok(Access { resource, repository, actions: actions(claim.actions.iter().map(String::as_str)) })
     }
 }
 
@@ -185,7 +193,7 @@ mod tests {
     use super::*;
 
     fn on(name: &str, actions: Actions) -> Access {
-        Access { resource: Resource::repository(RepoName::parse(name).unwrap()), actions }
+        Access { resource: Resource::repository(RepoName::parse(name).unwrap()), repository: None, actions }
     }
 
     #[test]
@@ -197,7 +205,10 @@ mod tests {
             ("repository:app:push,pull,new-verb", on("app", pull_push)),
             ("repository(plugin):app:delete", on("app", Actions::DELETE)),
             ("repository:app:*", on("app", Actions::ALL)),
-            ("registry:catalog:*", Access { resource: Resource::Catalog, actions: Actions::ALL }),
+            (
+                "registry:catalog:*",
+                Access { resource: Resource::Catalog, repository: None, actions: Actions::ALL },
+            ),
         ] {
             assert_eq!(Access::parse(scope), Some(expected), "{scope}");
         }
@@ -258,10 +269,11 @@ mod tests {
             let actions = if all { Actions::ALL } else { Actions { read, write, delete, manage: false } };
             let resource =
                 Resource::Repository { host: host.map(Into::into), name: RepoName::parse(&name).unwrap() };
-            let access = Access { resource, actions };
+            let access = Access { resource, repository: None, actions };
             if !actions.is_empty() {
                 prop_assert_eq!(Access::parse(&access.to_string()), Some(access.clone()));
             }
+            let access = Access { repository: Some(RepoKey::parse("docker-local").unwrap()), ..access };
             let claim = serde_json::to_string(&access).unwrap();
             prop_assert_eq!(serde_json::from_str::<Access>(&claim).unwrap(), access);
         }
