@@ -1,0 +1,503 @@
+//! What ties it together: from what a request carries to who it comes from, and on to what they may do.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supercargo_model::account::{Actions, PasswordHash, TokenId, TokenKind, UserName};
+use supercargo_model::{RepoKey, RepoName, Timestamp};
+
+use crate::accounts::Accounts;
+use crate::bearer::seconds;
+use crate::password::PasswordError;
+use crate::token::{SentToken, TokenRefused};
+use crate::usage::TokenUses;
+use crate::verified::Verified;
+use crate::{
+    Access, Bearer, BearerRefused, BearerSettings, Credentials, Directory, DirectoryError, Identity,
+    IssuedBearer, KnownUser, NoRandom, PasswordSettings, Passwords, Permissions, Resource, Rights, Secret,
+    SigningKeys, StartError, Subject, Throttle, ThrottleSettings, VerifiedBearer,
+};
+
+/// The user name that goes with any access token, for clients that ask for one.
+pub const TOKEN_USER: &str = "token";
+
+/// How long a client that met a full queue is asked to wait.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How somebody is found out to be who they are.
+#[derive(Debug, Clone)]
+pub struct AuthoritySettings {
+    /// How passwords are hashed.
+    pub passwords: PasswordSettings,
+    /// How long a right password is remembered.
+    pub password_remembered: Duration,
+    /// How bearer tokens are made.
+    pub bearer: BearerSettings,
+    /// How who guesses is slowed down.
+    pub throttle: ThrottleSettings,
+}
+
+impl Default for AuthoritySettings {
+    fn default() -> AuthoritySettings {
+        AuthoritySettings {
+            passwords: PasswordSettings::default(),
+            password_remembered: Duration::from_secs(60),
+            bearer: BearerSettings::default(),
+            throttle: ThrottleSettings::default(),
+        }
+    }
+}
+
+/// By what somebody proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// By nothing.
+    Anonymous,
+    /// By a password.
+    Password,
+    /// By an access token or a refresh token.
+    Token(TokenId),
+    /// By a bearer token that was issued here.
+    Bearer,
+}
+
+/// Who a request comes from, and how that is known.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Who.
+    pub identity: Identity,
+    /// How.
+    pub method: Method,
+    /// A better hash of the password that was right. The caller records it, in place of `replaces` alone.
+    pub upgrade: Option<PasswordUpgrade>,
+    subject: Subject,
+    bearer: Option<Arc<VerifiedBearer>>,
+}
+
+/// A password's better hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordUpgrade {
+    /// Whose.
+    pub user: UserName,
+    /// The hash that it replaces: where the user has another by now, this one is out of date.
+    pub replaces: PasswordHash,
+    /// The better one.
+    pub hash: PasswordHash,
+}
+
+impl Login {
+    /// A request that carries nothing.
+    pub fn anonymous() -> Login {
+        let subject = Subject { user: None, vouched: None };
+        Login {
+            identity: Identity::Anonymous,
+            method: Method::Anonymous,
+            upgrade: None,
+            subject,
+            bearer: None,
+        }
+    }
+
+    /// Whether what was sent is good for this at all: a bearer token is for what it was issued for, everything else
+    /// for whatever its holder may do.
+    pub fn covers(&self, repository: &RepoKey, name: &RepoName, actions: Actions) -> bool {
+        self.bearer.as_ref().is_none_or(|bearer| {
+            bearer.access.iter().any(|access| {
+                let about = match &access.resource {
+                    Resource::Repository { name: of, .. } => of == name,
+                    Resource::Catalog => false,
+                };
+                about && access.repository.as_ref() == Some(repository) && access.actions.contain(actions)
+            })
+        })
+    }
+
+    /// Whether what was sent is good for listing names.
+    pub fn covers_catalog(&self) -> bool {
+        self.bearer.as_ref().is_none_or(|bearer| {
+            bearer
+                .access
+                .iter()
+                .any(|access| access.resource == Resource::Catalog && access.actions == Actions::ALL)
+        })
+    }
+}
+
+/// Why somebody is not taken for who they say they are.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The name or the password is wrong, or the user may not log in. Which of these is nobody's business.
+    #[error("the user name or the password is wrong")]
+    Wrong,
+    /// The access token or refresh token is not taken.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
+    /// The bearer token is not taken.
+    #[error(transparent)]
+    Bearer(#[from] BearerRefused),
+    /// Too many guesses.
+    #[error("too many failed logins: try again in {} s", whole_seconds(*retry_after))]
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Too many logins at once.
+    #[error("too many logins at once: try again in {} s", whole_seconds(*retry_after))]
+    Busy {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// It can't be found out. Not the client's fault.
+    #[error("logins can't be checked now")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A duration as a `Retry-After` header has it: whole seconds, rounded up (RFC 9110, section 10.2.3).
+pub fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+impl From<DirectoryError> for Refused {
+    fn from(error: DirectoryError) -> Refused {
+        Refused::Unavailable(Box::new(error))
+    }
+}
+
+/// Why no bearer token was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// What may be granted can't be found out.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// There are no random bytes.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+}
+
+/// Finds out who requests come from, issues bearer tokens, and says what may be done.
+pub struct Authority {
+    accounts: Accounts,
+    passwords: Passwords,
+    verified: Verified,
+    bearer: Bearer,
+    throttle: Throttle,
+    uses: TokenUses,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("passwords", &self.passwords).finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Starts the threads that check passwords.
+    ///
+    /// # Errors
+    /// They can't be started, or there are no random bytes.
+    pub fn start(
+        directory: Arc<dyn Directory>,
+        keys: SigningKeys,
+        settings: AuthoritySettings,
+    ) -> Result<Authority, StartError> {
+        Ok(Authority {
+            accounts: Accounts::new(directory),
+            passwords: Passwords::start(settings.passwords)?,
+            verified: Verified::new(settings.password_remembered)?,
+            bearer: Bearer::new(keys, settings.bearer),
+            throttle: Throttle::new(settings.throttle)?,
+            uses: TokenUses::default(),
+        })
+    }
+
+    /// Who a request comes from. `service` is the one that it was sent to, which a bearer token must be for; `from`
+    /// is the client's address.
+    ///
+    /// # Errors
+    /// Why the credentials are not taken. What they grant to nobody in particular is not granted then either: a
+    /// client with wrong credentials wants to hear of it.
+    pub async fn authenticate(
+        &self,
+        credentials: Option<&Credentials>,
+        service: &str,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Login, Refused> {
+        match credentials {
+            None => Ok(Login::anonymous()),
+            Some(Credentials::Basic { user, password }) => match SentToken::parse(password.expose()) {
+                Some(token) => self.token(&token, Some(user), TokenKind::Access, now),
+                None => self.password(user, password, from, now).await,
+            },
+            Some(Credentials::Bearer(text)) => match SentToken::parse(text.expose()) {
+                Some(token) => self.token(&token, None, TokenKind::Access, now),
+                None => self.bearer(text, service, now),
+            },
+        }
+    }
+
+    /// Whose a refresh token is. For the token endpoint alone.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn refresh(&self, token: &Secret, now: Timestamp) -> Result<Login, Refused> {
+        let token = SentToken::parse(token.expose()).ok_or(TokenRefused::Unknown)?;
+        self.token(&token, None, TokenKind::Refresh, now)
+    }
+
+    /// Issues a bearer token, for what of the asked scopes may be done now. `find` says which repository and name a
+    /// scope is about; what it does not find is left out. Whoever asks for too much gets less, never an error.
+    ///
+    /// # Errors
+    /// It can't be found out what may be done, or no token can be made.
+    pub fn issue(
+        &self,
+        login: &Login,
+        service: &str,
+        scopes: &[Access],
+        find: impl Fn(&Resource) -> Option<(RepoKey, RepoName)>,
+        now: Timestamp,
+    ) -> Result<IssuedBearer, IssueError> {
+        let rights = self.rights(&login.identity)?;
+        let granted = scopes.iter().filter_map(|scope| {
+            let granted = match &scope.resource {
+                Resource::Catalog => {
+                    // Says nothing by itself: each name of a listing is asked for.
+                    login.covers_catalog().then(|| scope.clone())?
+                }
+                Resource::Repository { host, .. } => {
+                    let (repository, name) = find(&scope.resource)?;
+                    let actions = scope.actions.and(rights.allowed(&repository, &name));
+                    if !login.covers(&repository, &name, actions) {
+                        return None;
+                    }
+                    let resource = Resource::Repository { host: host.clone(), name };
+                    Access { resource, repository: Some(repository), actions }
+                }
+            };
+            (!granted.actions.is_empty()).then_some(granted)
+        });
+        Ok(self.bearer.issue(&login.subject, service, granted.collect(), now)?)
+    }
+
+    /// What an identity may do now. Asked once per request or listing.
+    ///
+    /// # Errors
+    /// The permissions can't be read.
+    pub fn rights(&self, identity: &Identity) -> Result<Rights, DirectoryError> {
+        Ok(self.permissions()?.rights(identity))
+    }
+
+    /// Whether a request may do this: its user may, and what it carries is good for it.
+    ///
+    /// # Errors
+    /// The permissions can't be read.
+    pub fn authorize(
+        &self,
+        login: &Login,
+        repository: &RepoKey,
+        name: &RepoName,
+        actions: Actions,
+    ) -> Result<bool, DirectoryError> {
+        Ok(login.covers(repository, name, actions)
+            && self.rights(&login.identity)?.allow(repository, name, actions))
+    }
+
+    /// All permissions as they are now, compiled.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn permissions(&self) -> Result<Arc<Permissions>, DirectoryError> {
+        self.accounts.permissions()
+    }
+
+    /// Hashes and checks passwords: for setting one.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// Takes the uses of tokens that were noted since the last time, to be recorded: for each token at most one in
+    /// [`USES_COUNTED_TOGETHER`](crate::USES_COUNTED_TOGETHER).
+    pub fn take_token_uses(&self, now: Timestamp) -> Vec<(TokenId, Timestamp)> {
+        self.uses.take(now)
+    }
+
+    async fn password(
+        &self,
+        sent_name: &str,
+        password: &Secret,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Login, Refused> {
+        // Also where the password was found right a moment ago: else who guesses could ask as fast as they like
+        // whether it was.
+        if let Err(retry_after) = self.throttle.check(sent_name, from, now) {
+            return Err(Refused::Throttled { retry_after });
+        }
+        let failed = || {
+            let wait = self.throttle.failed(sent_name, from, now);
+            log_failure(sent_name, from, wait);
+            Refused::Wrong
+        };
+        // Which texts are names is no secret, so nothing needs to take its time here.
+        let name = UserName::parse(sent_name).map_err(|_| failed())?;
+
+        let hash_of = |account: &crate::accounts::Account| {
+            account.user.password.clone().filter(|_| !account.user.service)
+        };
+        let hash = self.accounts.user(&name)?.and_then(|account| hash_of(&account));
+        let checked = self.verified.check(&self.passwords, sent_name, password, hash.as_ref(), now).await;
+        let checked = checked.map_err(|error| match error {
+            PasswordError::Busy => Refused::Busy { retry_after: BUSY_RETRY_AFTER },
+            error => Refused::Unavailable(Box::new(error)),
+        })?;
+
+        // It took a while: the user may have been changed meanwhile.
+        let account = self.accounts.user(&name)?;
+        let account = account.filter(|account| !account.user.disabled && hash_of(account) == hash);
+        let (Some(account), true, Some(replaces)) = (account, checked.right, hash) else {
+            // Those who waited for the same answer made no guess of their own.
+            return Err(if checked.first { failed() } else { Refused::Wrong });
+        };
+        self.throttle.succeeded(sent_name, from, now);
+        Ok(Login {
+            identity: account.identity.clone(),
+            method: Method::Password,
+            upgrade: checked.upgrade.map(|hash| PasswordUpgrade { user: name.clone(), replaces, hash }),
+            subject: Subject { user: Some(name), vouched: None },
+            bearer: None,
+        })
+    }
+
+    fn token(
+        &self,
+        sent: &SentToken,
+        user: Option<&str>,
+        kind: TokenKind,
+        now: Timestamp,
+    ) -> Result<Login, Refused> {
+        let known = self.accounts.directory().token(sent.id)?.ok_or(TokenRefused::Unknown)?;
+        sent.verify(&known, kind, now)?;
+        if user.is_some_and(|user| user != known.user.as_str() && user != TOKEN_USER) {
+            return Err(Refused::Wrong);
+        }
+        let account = self.accounts.user(&known.user)?.filter(|account| !account.user.disabled);
+        let account = account.ok_or(TokenRefused::Unknown)?;
+        self.uses.note(sent.id, &known, now);
+        Ok(Login {
+            identity: account.identity.clone(),
+            method: Method::Token(sent.id),
+            upgrade: None,
+            subject: Subject { user: Some(known.user), vouched: None },
+            bearer: None,
+        })
+    }
+
+    fn bearer(&self, text: &Secret, service: &str, now: Timestamp) -> Result<Login, Refused> {
+        let bearer = self.bearer.verify(text.expose(), service, now)?;
+        let identity = self.resolve(&bearer.subject, bearer.issued_at)?.ok_or(BearerRefused::Subject)?;
+        let subject = bearer.subject.clone();
+        Ok(Login { identity, method: Method::Bearer, upgrade: None, subject, bearer: Some(bearer) })
+    }
+
+    /// Who a subject is now. `None` where they may no longer log in.
+    fn resolve(&self, subject: &Subject, since: i64) -> Result<Option<Identity>, DirectoryError> {
+        let Some(name) = &subject.user else { return Ok(Some(Identity::Anonymous)) };
+        let account = self.accounts.user(name)?;
+        if account.as_ref().is_some_and(|account| account.user.disabled) {
+            return Ok(None);
+        }
+        Ok(match (account, &subject.vouched) {
+            // Another user who was given the name of one who was removed.
+            (Some(account), None) if seconds(account.user.created_at) > since => None,
+            (Some(account), None) => Some(account.identity.clone()),
+            (None, None) => None,
+            (Some(_), Some(vouched)) if !vouched.linked => None,
+            (account, Some(vouched)) => {
+                let known = account.as_ref().and_then(|account| account.identity.user());
+                let groups = known.map_or(&[][..], |known| &known.groups);
+                Some(Identity::from(KnownUser {
+                    name: name.clone(),
+                    groups: groups.iter().chain(&vouched.groups).cloned().collect(),
+                    administrator: vouched.administrator || known.is_some_and(|known| known.administrator),
+                }))
+            }
+        })
+    }
+}
+
+/// A name that no user can have is not shown: people type passwords into the wrong field. One that a user can have
+/// is short, and holds nothing that could break a line.
+fn log_failure(sent_name: &str, from: IpAddr, wait: Option<Duration>) {
+    let user = if UserName::parse(sent_name).is_ok() { sent_name } else { "(not a name)" };
+    match wait {
+        Some(wait) => {
+            tracing::warn!(%user, %from, wait_s = whole_seconds(wait), "login failed; the next has to wait");
+        }
+        None => tracing::info!(%user, %from, "login failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use supercargo_model::account::{GroupName, Permission, Token, User};
+
+    use super::*;
+    use crate::password::{cheap, poll_once};
+
+    struct Nobody;
+
+    impl Directory for Nobody {
+        fn user(&self, _: &UserName) -> Result<Option<User>, DirectoryError> {
+            Ok(None)
+        }
+
+        fn groups(&self, _: &UserName) -> Result<Vec<GroupName>, DirectoryError> {
+            Ok(Vec::new())
+        }
+
+        fn token(&self, _: TokenId) -> Result<Option<Token>, DirectoryError> {
+            Ok(None)
+        }
+
+        fn permissions(&self) -> Result<Vec<Permission>, DirectoryError> {
+            Ok(Vec::new())
+        }
+
+        fn epoch(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test]
+    async fn past_the_queue_clients_are_asked_to_come_again() {
+        let settings = AuthoritySettings { passwords: cheap(), ..AuthoritySettings::default() };
+        let keys = SigningKeys::ephemeral().unwrap();
+        let mut authority = Authority::start(Arc::new(Nobody), keys, settings).unwrap();
+        let (passwords, start) = Passwords::paused(PasswordSettings { queue: 1, ..cheap() });
+        authority.passwords = passwords;
+
+        let (now, from) = (Timestamp::from_micros(0), IpAddr::from([10, 0, 0, 1]));
+        let guess =
+            |password: &str| Credentials::Basic { user: "ann".to_owned(), password: Secret::new(password) };
+        let (one, other) = (guess("one"), guess("other"));
+        let mut first = Box::pin(authority.authenticate(Some(&one), "", from, now));
+        assert!(poll_once(first.as_mut()).is_none());
+        for _ in 0..20 {
+            let refused = authority.authenticate(Some(&other), "", from, now).await;
+            assert!(matches!(refused, Err(Refused::Busy { retry_after: BUSY_RETRY_AFTER })), "{refused:?}");
+        }
+        start();
+        assert!(matches!(first.await, Err(Refused::Wrong)));
+        assert!(authority.throttle.check("ann", from, now).is_ok(), "what was not looked at is no failure");
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds() {
+        for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the registry knows of accounts, asked per look-up. The registry implements it; nothing here writes.
+
+use supercargo_model::account::{GroupName, Permission, Token, TokenId, User, UserName};
+
+/// The accounts and permissions, as they are now. Called on async threads: an implementation answers from memory
+/// or from a snapshot, and never waits for the writer.
+pub trait Directory: Send + Sync {
+    /// A user.
+    ///
+    /// # Errors
+    /// The registry could not be read.
+    fn user(&self, name: &UserName) -> Result<Option<User>, DirectoryError>;
+
+    /// The groups that a user is a member of.
+    ///
+    /// # Errors
+    /// The registry could not be read.
+    fn groups(&self, name: &UserName) -> Result<Vec<GroupName>, DirectoryError>;
+
+    /// An access token or refresh token.
+    ///
+    /// # Errors
+    /// The registry could not be read.
+    fn token(&self, id: TokenId) -> Result<Option<Token>, DirectoryError>;
+
+    /// All permissions. Asked for once per epoch.
+    ///
+    /// # Errors
+    /// The registry could not be read.
+    fn permissions(&self) -> Result<Vec<Permission>, DirectoryError>;
+
+    /// A count that moves with every change of a user, a group, a token or a permission: after the change can be
+    /// read, and before anybody is told of it. What is kept here is tied to the count that was read before it was, so
+    /// that nobody who was told of a change meets what was before. It should not move when only a token's last use is
+    /// noted: that would empty the caches for nothing.
+    fn epoch(&self) -> u64;
+}
+
+/// The registry could not be read. The cause is for the log, not for the client.
+#[derive(Debug, thiserror::Error)]
+#[error("accounts can't be read: {0}")]
+pub struct DirectoryError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl DirectoryError {
+    /// An error with this cause.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DirectoryError {
+        DirectoryError(cause.into())
+    }
+}

@@ -1,0 +1,6 @@
+//! From credentials to decisions, over a directory in memory.
+#![expect(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod directory;
+mod logins;
+mod tokens;
