@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use supercargo_model::{ManifestError, ParseError};
 
+use crate::etag;
 use crate::page::PageNumberInvalid;
 use crate::response;
 use crate::route::RouteError;
@@ -295,6 +296,7 @@ impl From<supercargo_registry::Error> for Failure {
             Error::BodyIncomplete => told(Code::SizeInvalid),
             Error::BodyTimeout => told(Code::BodyTooSlow),
             Error::Precondition(_) => told(Code::PreconditionFailed),
+            Error::Changed { present } => changed(told(Code::PreconditionFailed), present.as_ref()),
             Error::Invalid(_) => told(Code::ArgumentUnsupported),
             Error::Busy { retry_after } => {
                 let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
@@ -310,6 +312,18 @@ impl From<supercargo_registry::Error> for Failure {
             // outcome that nobody gave a row yet is a defect here, not the client's.
             other => Failure::internal(format!("unmapped outcome: {other}")),
         }
+    }
+}
+
+/// Says what is there in place of what the condition expected.
+fn changed(failure: Failure, present: Option<&supercargo_model::Digest>) -> Failure {
+    let Some(present) = present else { return failure };
+    let text = present.to_string();
+    match (etag::of(&text), response::header_value(text)) {
+        (Ok(etag), Ok(digest)) => with_digests(failure, [present])
+            .header(header::ETAG, etag)
+            .header(response::CONTENT_DIGEST, digest),
+        (Err(broken), _) | (_, Err(broken)) => broken,
     }
 }
 
@@ -412,6 +426,8 @@ mod tests {
             (Error::BodyIncomplete, 400, "SIZE_INVALID"),
             (Error::BodyTimeout, 408, "BLOB_UPLOAD_INVALID"),
             (Error::Precondition("x".into()), 412, "PRECONDITION_FAILED"),
+            (Error::Changed { present: Some(digest) }, 412, "PRECONDITION_FAILED"),
+            (Error::Changed { present: None }, 412, "PRECONDITION_FAILED"),
             (Error::Invalid("x".into()), 400, "UNSUPPORTED"),
             (Error::Busy { retry_after: Duration::from_millis(1) }, 503, "UNAVAILABLE"),
             (Error::DiskFull, 507, "UNAVAILABLE"),

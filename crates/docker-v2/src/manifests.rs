@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use supercargo_model::{Manifest, ManifestError, Reference, RepoName, Tag, limits, media_type};
-use supercargo_registry::{Error, StoredManifest};
+use supercargo_registry::{Error, ManifestPush, StoredManifest};
 
 use crate::Surface;
 use crate::body::{BodyStream, ReadError};
@@ -57,7 +57,7 @@ pub(crate) async fn push(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    refuse_conditions(&parts.headers)?;
+    let condition = etag::condition(&parts.headers)?;
     let query = Query::parse(parts.uri.query());
     let tags = query.get_all("tag").map(Tag::parse).collect::<Result<Vec<_>, _>>()?;
     let bytes =
@@ -66,18 +66,10 @@ pub(crate) async fn push(
             ReadError::Broken(error) => error.into(),
         })?;
     let media_type = pushed_media_type(&parts.headers, &bytes)?;
-    let pushed = surface
-        .registry
-        .push_manifest(
-            &surface.caller(parts),
-            surface.repository(),
-            name,
-            reference,
-            &tags,
-            &media_type,
-            bytes,
-        )
-        .await?;
+    let push =
+        ManifestPush { reference: reference.clone(), tags: tags.clone(), media_type, bytes, condition };
+    let pushed =
+        surface.registry.push_manifest(&surface.caller(parts), surface.repository(), name, push).await?;
 
     let digest = pushed.digest.to_string();
     let location = surface.path(format_args!("{name}/manifests/{digest}"));
@@ -102,20 +94,12 @@ pub(crate) async fn delete(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    refuse_conditions(&parts.headers)?;
-    surface.registry.delete_manifest(&surface.caller(parts), surface.repository(), name, reference).await?;
+    let condition = etag::condition(&parts.headers)?;
+    surface
+        .registry
+        .delete_manifest(&surface.caller(parts), surface.repository(), name, reference, &condition)
+        .await?;
     Ok(response::empty(StatusCode::ACCEPTED))
-}
-
-/// A condition on a change must be judged where changes are decided, and can't be yet. Ignoring it would lose
-/// the very update that the client wants to protect, so it is told that it does not hold.
-fn refuse_conditions(headers: &HeaderMap) -> Result<(), Failure> {
-    if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
-        let message =
-            "conditions on a push or delete are not supported; send it without If-Match and If-None-Match";
-        return Err(Failure::new(Code::PreconditionFailed).message(message));
-    }
-    Ok(())
 }
 
 /// Finds and serves a manifest, or the one child of an index that an old client can use.

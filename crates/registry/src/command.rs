@@ -7,6 +7,8 @@ use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{Event, RepositoryConfig};
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
 
+use crate::condition::Condition;
+
 /// A wish, decided by [`crate::decide::decide`] inside the writer.
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
@@ -44,14 +46,18 @@ pub(crate) enum Command {
     PushManifest {
         repository: RepoKey,
         name: RepoName,
+        /// What the client named: `condition` is on that.
+        reference: Reference,
         digest: Digest,
         manifest: Box<Manifest>,
         tags: Vec<Tag>,
+        condition: Condition,
     },
     DeleteManifest {
         repository: RepoKey,
         name: RepoName,
         reference: Reference,
+        condition: Condition,
     },
     DeleteName {
         repository: RepoKey,
