@@ -179,7 +179,7 @@ fn knows_no_index(headers: &HeaderMap) -> bool {
 /// The child of an index that a client gets which can't choose for itself: linux on amd64, as the reference
 /// implementation has it.
 fn default_child(index: &StoredManifest) -> Result<Reference, Failure> {
-    let parsed = Manifest::parse(&index.media_type, &index.bytes).map_err(|error| {
+    let (parsed, _) = Manifest::parse(&index.media_type, &index.bytes).map_err(|error| {
         Failure::internal(format!("index {} can't be read again: {error}", index.digest_text))
     })?;
     let is_default = |platform: &str| platform == "linux/amd64" || platform.starts_with("linux/amd64/");

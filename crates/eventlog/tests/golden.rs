@@ -15,7 +15,7 @@ use std::sync::Once;
 use supercargo_eventlog::codec::{self, VERSION};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type};
+use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Signed, Tag, Timestamp, media_type};
 use uuid::Uuid;
 
 /// Where a version's fixtures lie; those that are missing are written first, where that was asked for.
@@ -103,6 +103,7 @@ fn image() -> Manifest {
         children: Vec::new(),
         subject: None,
         annotations: vec![("org.opencontainers.image.title".to_owned(), "Grüße, 世界".to_owned())],
+        signed: None,
     }
 }
 
@@ -122,6 +123,19 @@ fn index() -> Manifest {
         ],
         subject: Some(sha512(6)),
         annotations: Vec::new(),
+        signed: None,
+    }
+}
+
+fn schema1() -> Manifest {
+    Manifest {
+        media_type: media_type::DOCKER_SCHEMA1_SIGNED.to_owned(),
+        size: 300,
+        config: None,
+        layers: vec![descriptor("", 7, 0)],
+        annotations: Vec::new(),
+        signed: Some(Signed { length: 298, rest: ",\n   \"signatures\": []\n}".to_owned() }),
+        ..image()
     }
 }
 
@@ -233,6 +247,15 @@ fn samples() -> Vec<(&'static str, Record)> {
         ("BlobRotFound-size", rot(Rot::WrongSize)),
         ("BlobRotFound-digest", rot(Rot::WrongDigest)),
         ("BlobRotFound-unreadable", rot(Rot::Unreadable)),
+        (
+            "ManifestPushed-signed",
+            Event::ManifestPushed {
+                repository: key(),
+                name: self::name(),
+                digest: sha256(5),
+                manifest: schema1(),
+            },
+        ),
     ];
     events
         .into_iter()

@@ -1,5 +1,6 @@
 //! Pushing and deleting: upload sessions, mounts, manifests. Bytes first, then the record.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -242,11 +243,11 @@ impl Registry {
         push: ManifestPush,
     ) -> Result<PushedManifest> {
         let ManifestPush { reference, tags, media_type, bytes, condition } = push;
-        let manifest = Manifest::parse(&media_type, &bytes)?;
+        let (manifest, payload) = Manifest::parse(&media_type, &bytes)?;
         let (digest, mut set) = match &reference {
-            Reference::Tag(tag) => (digest_of(Algorithm::Sha256, &bytes), vec![tag.clone()]),
+            Reference::Tag(tag) => (digest_of(Algorithm::Sha256, &payload), vec![tag.clone()]),
             Reference::Digest(expected) => {
-                let actual = digest_of(expected.algorithm(), &bytes);
+                let actual = digest_of(expected.algorithm(), &payload);
                 if actual != *expected {
                     return Err(Error::DigestMismatch { expected: *expected, actual });
                 }
@@ -254,6 +255,11 @@ impl Registry {
             }
         };
         set.extend(tags);
+        // What is kept by a digest has that digest: the signatures are in the record.
+        let kept = match payload {
+            Cow::Borrowed(_) => bytes,
+            Cow::Owned(payload) => payload.into(),
+        };
         let subject = manifest.subject;
         let holds: Vec<Digest> = targets(&manifest).into_iter().map(|(digest, _)| digest).collect();
         let command = Command::PushManifest {
@@ -265,10 +271,10 @@ impl Registry {
             tags: set,
             condition,
         };
-        if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
-            self.ledger.submit(caller, command, Payload::Small(digest, bytes)).await?;
+        if kept.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
+            self.ledger.submit(caller, command, Payload::Small(digest, kept)).await?;
         } else {
-            let published = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
+            let published = self.blobs.put_bytes(digest, kept, self.existing(&digest)?).await?;
             let payload = Payload::File(Arc::new(published));
             let submitted = self.ledger.submit(caller, command, payload).await;
             if submitted.as_ref().is_err_and(Error::is_refusal) {

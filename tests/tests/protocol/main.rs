@@ -7,6 +7,7 @@ mod manifests;
 mod referrers;
 mod refusals;
 mod rows;
+mod schema1;
 mod trouble;
 mod uploads;
 

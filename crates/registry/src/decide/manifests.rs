@@ -4,7 +4,7 @@ use supercargo_eventlog::Event;
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, NameId, References, Source, Tags, Wait, prefix,
+    Blobs, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -58,8 +58,13 @@ pub(super) fn push(
         && known.is_some_and(|content| {
             matches!(content.state, ContentState::Waiting { wait: Wait::Deleted, .. })
         });
+    // Signed by others, the same payload is served with their signatures from now on.
+    let signed_anew = manifest.signed.is_some()
+        && id
+            .and_then(|id| view.row::<Manifests>(&(id, digest)))
+            .is_some_and(|row| row.manifest.signed != manifest.signed);
     let rotten = view.row::<Blobs>(&digest).is_some_and(|blob| blob.rotten);
-    if known.is_none() || renewed || rotten {
+    if known.is_none() || renewed || signed_anew || rotten {
         events.push(Event::ManifestPushed {
             repository: key.clone(),
             name: name.clone(),

@@ -54,6 +54,7 @@ fn image(config: u8, layers: &[u8]) -> Manifest {
         children: Vec::new(),
         subject: None,
         annotations: Vec::new(),
+        signed: None,
     }
 }
 
