@@ -5,6 +5,7 @@
 //! once, since its text goes nowhere else.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -221,6 +222,12 @@ impl Failure {
         Failure { cause: Some(cause.into()), ..Failure::new(Code::Unknown) }
     }
 
+    /// A failure that is over after a while: says when to try again, in whole seconds, 1 at least.
+    pub fn retry_after(code: Code, after: Duration) -> Failure {
+        let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+        Failure::new(code).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     /// Says what was wrong, and what to do. Must be fit for the client's eyes.
     #[must_use]
     pub fn message(self, message: impl Into<Cow<'static, str>>) -> Failure {
@@ -299,8 +306,7 @@ impl From<supercargo_registry::Error> for Failure {
             Error::Changed { present } => changed(told(Code::PreconditionFailed), present.as_ref()),
             Error::Invalid(_) => told(Code::ArgumentUnsupported),
             Error::Busy { retry_after } => {
-                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
-                told(Code::Unavailable).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+                Failure::retry_after(Code::Unavailable, *retry_after).message(error.to_string())
             }
             Error::DiskFull => told(Code::StorageFull),
             Error::Unavailable => told(Code::Unavailable),
@@ -378,8 +384,6 @@ impl From<PageNumberInvalid> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt;
     use supercargo_model::Digest;
     use supercargo_registry::Error;
@@ -445,6 +449,16 @@ mod tests {
         assert_eq!(busy.headers()[header::RETRY_AFTER], "2");
         let chunk = Failure::from(Error::UploadOutOfOrder { received: 7 }).into_response(None);
         assert_eq!(chunk.headers()[header::RANGE], "0-6");
+    }
+
+    #[tokio::test]
+    async fn who_asks_too_often_hears_when_to_ask_again() {
+        let refused = Failure::retry_after(Code::TooManyRequests, Duration::from_secs(7)).into_response(None);
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "7");
+        let told = body(refused).await;
+        let expected = json!({ "errors": [{ "code": "TOOMANYREQUESTS", "message": "too many requests" }] });
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]

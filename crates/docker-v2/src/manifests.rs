@@ -80,6 +80,7 @@ pub(crate) async fn push(
     if let Some(subject) = pushed.subject {
         headers.insert(SUBJECT, response::header_value(subject.to_string())?);
     }
+    response::warn(headers, &pushed.notices);
     for tag in tags {
         headers.append(TAG, response::header_value(tag.to_string())?);
     }
@@ -118,7 +119,7 @@ fn serve(
     } else {
         respond(&parts.headers, &found)?
     };
-    response.headers_mut().insert(header::VARY, HeaderValue::from_name(header::ACCEPT));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 

@@ -401,7 +401,7 @@ async fn an_old_client_gets_the_image_and_not_the_index() {
             let got = surface.send(method, "/v2/a/manifests/all", &accept(accepted), Body::empty()).await;
             assert_eq!(
                 (got.header("docker-content-digest"), got.header("vary")),
-                (digest.as_str(), "accept")
+                (digest.as_str(), "Accept")
             );
         }
     }

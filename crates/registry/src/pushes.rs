@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256, Sha512};
 use supercargo_blobs::{Existing, StoreError, Verified};
-use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
+use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::tables::Blobs;
 use supercargo_projections::targets;
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use crate::command::{Command, Outcome};
 use crate::condition::Condition;
 use crate::leases::Principal;
 use crate::ledger::Payload;
+use crate::notice::Notice;
 use crate::reads::{known_repository, name_id};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -53,6 +54,8 @@ pub struct PushedManifest {
     pub digest: Digest,
     /// The manifest it says something about.
     pub subject: Option<Digest>,
+    /// What whoever pushed it should hear.
+    pub notices: Vec<Notice>,
 }
 
 pub(crate) fn owner(repository: &RepoKey, name: &RepoName) -> String {
@@ -261,6 +264,8 @@ impl Registry {
             Cow::Owned(payload) => payload.into(),
         };
         let subject = manifest.subject;
+        let schema1 = media_type::is_schema1(&manifest.media_type);
+        let notices = if schema1 { vec![Notice::Schema1Pushed] } else { Vec::new() };
         let holds: Vec<Digest> = targets(&manifest).into_iter().map(|(digest, _)| digest).collect();
         let command = Command::PushManifest {
             repository: repository.clone(),
@@ -287,7 +292,7 @@ impl Registry {
             let ended = holds.into_iter().chain([digest]).map(|digest| (id, digest));
             self.leases.end(ended, &Principal::of(caller));
         }
-        Ok(PushedManifest { digest, subject })
+        Ok(PushedManifest { digest, subject, notices })
     }
 
     /// By tag: that tag alone; by digest: the manifest and every tag on it.

@@ -61,6 +61,10 @@ fn a_signed_manifest_is_known_by_its_payload_and_served_as_it_came() {
         let answer = put(&client, tag, SCHEMA1_SIGNED, &pushed).expect(201);
         assert_eq!(answer.require("Docker-Content-Digest"), digest);
         assert_eq!(answer.require("Location"), format!("/v2/a/manifests/{digest}"));
+        // People hear that it is old.
+        let warning = answer.require("Warning");
+        assert!(warning.starts_with("299 - \"schema 1 manifests are deprecated"), "{warning}");
+        assert!(warning.ends_with('"'), "{warning}");
         let served = |reference: &str, expected: &str| {
             for method in ["GET", "HEAD"] {
                 let request = Request::new(method, &format!("/v2/a/manifests/{reference}"));
