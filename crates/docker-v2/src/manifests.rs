@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use supercargo_model::{Manifest, ManifestError, Reference, RepoName, Tag, limits, media_type};
@@ -111,24 +111,29 @@ fn serve(
 ) -> Result<Response, Failure> {
     let found = find(reference)?;
     if matches!(reference, Reference::Digest(_)) || !media_type::is_index(&found.media_type) {
-        return respond(&parts.headers, &found);
+        return respond(parts, &found);
     }
     let mut response = if knows_no_index(&parts.headers) {
         let child = default_child(&found)?;
-        respond(&parts.headers, &*find(&child)?)?
+        respond(parts, &*find(&child)?)?
     } else {
-        respond(&parts.headers, &found)?
+        respond(parts, &found)?
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
-fn respond(request: &HeaderMap, manifest: &StoredManifest) -> Result<Response, Failure> {
+fn respond(request: &Parts, manifest: &StoredManifest) -> Result<Response, Failure> {
     let etag = etag::of(&manifest.digest_text)?;
     let digest = HeaderValue::from_str(&manifest.digest_text)
         .map_err(|_| Failure::internal("a digest was not fit for a header"))?;
-    let mut response = if etag::is_cached(request, &etag) {
-        response::empty(StatusCode::NOT_MODIFIED)
+    let mut response = if etag::is_cached(&request.headers, &etag) {
+        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        if request.method == Method::HEAD {
+            // Else the layer below would say that there is nothing (RFC 9110, section 8.6).
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
+        }
+        response
     } else {
         // HEAD takes the same way: the layer below sends the length and leaves the body out.
         let mut response = response::with_body(StatusCode::OK, Body::from(manifest.bytes.clone()));

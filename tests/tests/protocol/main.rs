@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod connections;
+mod details;
 mod manifests;
 mod referrers;
 mod refusals;
