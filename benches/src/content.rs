@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn an_image_is_what_the_registry_reads_from_its_manifest() {
         let image = Image::numbered(4);
-        let read = supercargo_model::Manifest::parse(MANIFEST, &image.manifest).unwrap();
+        let (read, _) = supercargo_model::Manifest::parse(MANIFEST, &image.manifest).unwrap();
         let named: Vec<_> = read.config.iter().chain(&read.layers).map(|d| (d.digest, d.size)).collect();
         let made: Vec<_> = image.blobs.iter().map(|blob| (blob.digest, blob.size())).collect();
         assert_eq!(named, made);

@@ -256,6 +256,7 @@ fn described(image: &Image, base: Content) -> Manifest {
         children: Vec::new(),
         subject: None,
         annotations: Vec::new(),
+        signed: None,
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use supercargo_eventlog::{Db, Log as _, RedbLog};
 use supercargo_model::{Algorithm, Digest, Reference, RepoKey, RepoName, Tag};
 use supercargo_projections::{Empty, Rebuilder, Working, fold};
-use supercargo_registry::{Caller, DATABASE_FILE, FIRST_REPOSITORY, Options, Registry};
+use supercargo_registry::{Caller, DATABASE_FILE, FIRST_REPOSITORY, ManifestPush, Options, Registry};
 
 use crate::content::{Image, MANIFEST};
 use crate::floor::appends_per_second;
@@ -171,10 +171,8 @@ impl<'r> Shelf<'r> {
                 for reference in [Reference::Digest(digest), Reference::Tag(tag)] {
                     let began = Instant::now();
                     let Shelf { registry, caller, repository, .. } = self;
-                    registry
-                        .push_manifest(caller, repository, &name, &reference, &[], MANIFEST, manifest.clone())
-                        .await
-                        .map_err(Error::ledger)?;
+                    let push = ManifestPush::new(reference, MANIFEST, manifest.clone());
+                    registry.push_manifest(caller, repository, &name, push).await.map_err(Error::ledger)?;
                     if done(began) {
                         return Ok(());
                     }

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use supercargo_eventlog::Record;
 use supercargo_model::Reference;
-use supercargo_registry::{Api, Caller, Options, Peer, Registry};
+use supercargo_registry::{Api, Caller, Condition, ManifestPush, Options, Peer, Registry};
 use tower::ServiceExt;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -106,10 +106,11 @@ impl Fixture {
                 &Caller::system(Api::Cli),
                 &"docker-local".parse().unwrap(),
                 &name.parse().unwrap(),
-                &Reference::Tag(tag.parse().unwrap()),
-                &[],
-                INDEX,
-                Bytes::from(bytes.to_string()),
+                ManifestPush::new(
+                    Reference::Tag(tag.parse().unwrap()),
+                    INDEX,
+                    Bytes::from(bytes.to_string()),
+                ),
             )
             .await
             .unwrap();
@@ -120,7 +121,7 @@ impl Fixture {
         let reference = Reference::Tag(tag.parse().unwrap());
         let (repository, name) = ("docker-local".parse().unwrap(), name.parse().unwrap());
         self.registry
-            .delete_manifest(&Caller::system(Api::Cli), &repository, &name, &reference)
+            .delete_manifest(&Caller::system(Api::Cli), &repository, &name, &reference, &Condition::default())
             .await
             .unwrap();
     }

@@ -72,6 +72,8 @@ pub(crate) fn check(
     if etag::is_cached(&parts.headers, &etag) {
         let mut response = response::empty(StatusCode::NOT_MODIFIED);
         describe(response.headers_mut(), digest, etag)?;
+        // Else the layer below would say that there is nothing (RFC 9110, section 8.6).
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
         return Ok(response);
     }
     let mut response = response::empty(StatusCode::OK);

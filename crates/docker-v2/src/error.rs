@@ -5,6 +5,7 @@
 //! once, since its text goes nowhere else.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use supercargo_model::{ManifestError, ParseError};
 
+use crate::etag;
 use crate::page::PageNumberInvalid;
 use crate::response;
 use crate::route::RouteError;
@@ -220,6 +222,12 @@ impl Failure {
         Failure { cause: Some(cause.into()), ..Failure::new(Code::Unknown) }
     }
 
+    /// A failure that is over after a while: says when to try again, in whole seconds, 1 at least.
+    pub fn retry_after(code: Code, after: Duration) -> Failure {
+        let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+        Failure::new(code).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     /// Says what was wrong, and what to do. Must be fit for the client's eyes.
     #[must_use]
     pub fn message(self, message: impl Into<Cow<'static, str>>) -> Failure {
@@ -295,10 +303,10 @@ impl From<supercargo_registry::Error> for Failure {
             Error::BodyIncomplete => told(Code::SizeInvalid),
             Error::BodyTimeout => told(Code::BodyTooSlow),
             Error::Precondition(_) => told(Code::PreconditionFailed),
+            Error::Changed { present } => changed(told(Code::PreconditionFailed), present.as_ref()),
             Error::Invalid(_) => told(Code::ArgumentUnsupported),
             Error::Busy { retry_after } => {
-                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
-                told(Code::Unavailable).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+                Failure::retry_after(Code::Unavailable, *retry_after).message(error.to_string())
             }
             Error::DiskFull => told(Code::StorageFull),
             Error::Unavailable => told(Code::Unavailable),
@@ -310,6 +318,18 @@ impl From<supercargo_registry::Error> for Failure {
             // outcome that nobody gave a row yet is a defect here, not the client's.
             other => Failure::internal(format!("unmapped outcome: {other}")),
         }
+    }
+}
+
+/// Says what is there in place of what the condition expected.
+fn changed(failure: Failure, present: Option<&supercargo_model::Digest>) -> Failure {
+    let Some(present) = present else { return failure };
+    let text = present.to_string();
+    match (etag::of(&text), response::header_value(text)) {
+        (Ok(etag), Ok(digest)) => with_digests(failure, [present])
+            .header(header::ETAG, etag)
+            .header(response::CONTENT_DIGEST, digest),
+        (Err(broken), _) | (_, Err(broken)) => broken,
     }
 }
 
@@ -364,8 +384,6 @@ impl From<PageNumberInvalid> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt;
     use supercargo_model::Digest;
     use supercargo_registry::Error;
@@ -412,6 +430,8 @@ mod tests {
             (Error::BodyIncomplete, 400, "SIZE_INVALID"),
             (Error::BodyTimeout, 408, "BLOB_UPLOAD_INVALID"),
             (Error::Precondition("x".into()), 412, "PRECONDITION_FAILED"),
+            (Error::Changed { present: Some(digest) }, 412, "PRECONDITION_FAILED"),
+            (Error::Changed { present: None }, 412, "PRECONDITION_FAILED"),
             (Error::Invalid("x".into()), 400, "UNSUPPORTED"),
             (Error::Busy { retry_after: Duration::from_millis(1) }, 503, "UNAVAILABLE"),
             (Error::DiskFull, 507, "UNAVAILABLE"),
@@ -429,6 +449,16 @@ mod tests {
         assert_eq!(busy.headers()[header::RETRY_AFTER], "2");
         let chunk = Failure::from(Error::UploadOutOfOrder { received: 7 }).into_response(None);
         assert_eq!(chunk.headers()[header::RANGE], "0-6");
+    }
+
+    #[tokio::test]
+    async fn who_asks_too_often_hears_when_to_ask_again() {
+        let refused = Failure::retry_after(Code::TooManyRequests, Duration::from_secs(7)).into_response(None);
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "7");
+        let told = body(refused).await;
+        let expected = json!({ "errors": [{ "code": "TOOMANYREQUESTS", "message": "too many requests" }] });
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]

@@ -6,11 +6,11 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use supercargo_model::{Manifest, ManifestError, Reference, RepoName, Tag, limits, media_type};
-use supercargo_registry::{Error, StoredManifest};
+use supercargo_registry::{Error, ManifestPush, StoredManifest};
 
 use crate::Surface;
 use crate::body::{BodyStream, ReadError};
@@ -57,7 +57,7 @@ pub(crate) async fn push(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    refuse_conditions(&parts.headers)?;
+    let condition = etag::condition(&parts.headers)?;
     let query = Query::parse(parts.uri.query());
     let tags = query.get_all("tag").map(Tag::parse).collect::<Result<Vec<_>, _>>()?;
     let bytes =
@@ -66,18 +66,10 @@ pub(crate) async fn push(
             ReadError::Broken(error) => error.into(),
         })?;
     let media_type = pushed_media_type(&parts.headers, &bytes)?;
-    let pushed = surface
-        .registry
-        .push_manifest(
-            &surface.caller(parts),
-            surface.repository(),
-            name,
-            reference,
-            &tags,
-            &media_type,
-            bytes,
-        )
-        .await?;
+    let push =
+        ManifestPush { reference: reference.clone(), tags: tags.clone(), media_type, bytes, condition };
+    let pushed =
+        surface.registry.push_manifest(&surface.caller(parts), surface.repository(), name, push).await?;
 
     let digest = pushed.digest.to_string();
     let location = surface.path(format_args!("{name}/manifests/{digest}"));
@@ -88,6 +80,7 @@ pub(crate) async fn push(
     if let Some(subject) = pushed.subject {
         headers.insert(SUBJECT, response::header_value(subject.to_string())?);
     }
+    response::warn(headers, &pushed.notices);
     for tag in tags {
         headers.append(TAG, response::header_value(tag.to_string())?);
     }
@@ -102,20 +95,12 @@ pub(crate) async fn delete(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    refuse_conditions(&parts.headers)?;
-    surface.registry.delete_manifest(&surface.caller(parts), surface.repository(), name, reference).await?;
+    let condition = etag::condition(&parts.headers)?;
+    surface
+        .registry
+        .delete_manifest(&surface.caller(parts), surface.repository(), name, reference, &condition)
+        .await?;
     Ok(response::empty(StatusCode::ACCEPTED))
-}
-
-/// A condition on a change must be judged where changes are decided, and can't be yet. Ignoring it would lose
-/// the very update that the client wants to protect, so it is told that it does not hold.
-fn refuse_conditions(headers: &HeaderMap) -> Result<(), Failure> {
-    if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
-        let message =
-            "conditions on a push or delete are not supported; send it without If-Match and If-None-Match";
-        return Err(Failure::new(Code::PreconditionFailed).message(message));
-    }
-    Ok(())
 }
 
 /// Finds and serves a manifest, or the one child of an index that an old client can use.
@@ -126,24 +111,29 @@ fn serve(
 ) -> Result<Response, Failure> {
     let found = find(reference)?;
     if matches!(reference, Reference::Digest(_)) || !media_type::is_index(&found.media_type) {
-        return respond(&parts.headers, &found);
+        return respond(parts, &found);
     }
     let mut response = if knows_no_index(&parts.headers) {
         let child = default_child(&found)?;
-        respond(&parts.headers, &*find(&child)?)?
+        respond(parts, &*find(&child)?)?
     } else {
-        respond(&parts.headers, &found)?
+        respond(parts, &found)?
     };
-    response.headers_mut().insert(header::VARY, HeaderValue::from_name(header::ACCEPT));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
-fn respond(request: &HeaderMap, manifest: &StoredManifest) -> Result<Response, Failure> {
+fn respond(request: &Parts, manifest: &StoredManifest) -> Result<Response, Failure> {
     let etag = etag::of(&manifest.digest_text)?;
     let digest = HeaderValue::from_str(&manifest.digest_text)
         .map_err(|_| Failure::internal("a digest was not fit for a header"))?;
-    let mut response = if etag::is_cached(request, &etag) {
-        response::empty(StatusCode::NOT_MODIFIED)
+    let mut response = if etag::is_cached(&request.headers, &etag) {
+        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        if request.method == Method::HEAD {
+            // Else the layer below would say that there is nothing (RFC 9110, section 8.6).
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
+        }
+        response
     } else {
         // HEAD takes the same way: the layer below sends the length and leaves the body out.
         let mut response = response::with_body(StatusCode::OK, Body::from(manifest.bytes.clone()));
@@ -195,7 +185,7 @@ fn knows_no_index(headers: &HeaderMap) -> bool {
 /// The child of an index that a client gets which can't choose for itself: linux on amd64, as the reference
 /// implementation has it.
 fn default_child(index: &StoredManifest) -> Result<Reference, Failure> {
-    let parsed = Manifest::parse(&index.media_type, &index.bytes).map_err(|error| {
+    let (parsed, _) = Manifest::parse(&index.media_type, &index.bytes).map_err(|error| {
         Failure::internal(format!("index {} can't be read again: {error}", index.digest_text))
     })?;
     let is_default = |platform: &str| platform == "linux/amd64" || platform.starts_with("linux/amd64/");

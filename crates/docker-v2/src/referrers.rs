@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn referrer(media_type: &str, json: &str) -> Referrer {
-        let manifest = Manifest::parse(media_type, json.as_bytes()).unwrap();
+        let (manifest, _) = Manifest::parse(media_type, json.as_bytes()).unwrap();
         Referrer { digest: Digest::sha256([7; 32]), manifest }
     }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use supercargo_eventlog::codec::{CodecError, RECORD_BYTES_MAX, VERSION, decode, encode};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Signed, Tag, Timestamp};
 use uuid::Uuid;
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -57,9 +57,16 @@ fn descriptor() -> impl Strategy<Value = Descriptor> {
 
 fn manifest() -> impl Strategy<Value = Manifest> {
     let references = (option::of(descriptor()), vec(descriptor(), 0..4), vec(descriptor(), 0..4));
-    let rest = (text(), any::<u64>(), option::of(text()), option::of(digest()), vec((text(), text()), 0..4));
+    let signed = option::of((any::<u64>(), text()).prop_map(|(length, rest)| Signed { length, rest }));
+    let rest = (
+        (text(), any::<u64>(), option::of(text())),
+        (option::of(digest()), vec((text(), text()), 0..4), signed),
+    );
     (references, rest).prop_map(
-        |((config, layers, children), (media_type, size, artifact_type, subject, annotations))| Manifest {
+        |(
+            (config, layers, children),
+            ((media_type, size, artifact_type), (subject, annotations, signed)),
+        )| Manifest {
             media_type,
             size,
             artifact_type,
@@ -68,6 +75,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             children,
             subject,
             annotations,
+            signed,
         },
     )
 }

@@ -17,7 +17,7 @@ use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse
 use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
 use supercargo_model::account::{Actions, Grant, Grantee, GroupName, PasswordHash, TokenKind, UserName};
 use supercargo_model::{
-    Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Tag, Timestamp, media_type,
+    Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp, media_type,
 };
 use uuid::Uuid;
 
@@ -106,6 +106,7 @@ fn image() -> Manifest {
         children: Vec::new(),
         subject: None,
         annotations: vec![("org.opencontainers.image.title".to_owned(), "Grüße, 世界".to_owned())],
+        signed: None,
     }
 }
 
@@ -125,6 +126,19 @@ fn index() -> Manifest {
         ],
         subject: Some(sha512(6)),
         annotations: Vec::new(),
+        signed: None,
+    }
+}
+
+fn schema1() -> Manifest {
+    Manifest {
+        media_type: media_type::DOCKER_SCHEMA1_SIGNED.to_owned(),
+        size: 300,
+        config: None,
+        layers: vec![descriptor("", 7, 0)],
+        annotations: Vec::new(),
+        signed: Some(Signed { length: 298, rest: ",\n   \"signatures\": []\n}".to_owned() }),
+        ..image()
     }
 }
 
@@ -236,6 +250,15 @@ fn samples() -> Vec<(&'static str, Record)> {
         ("BlobRotFound-size", rot(Rot::WrongSize)),
         ("BlobRotFound-digest", rot(Rot::WrongDigest)),
         ("BlobRotFound-unreadable", rot(Rot::Unreadable)),
+        (
+            "ManifestPushed-signed",
+            Event::ManifestPushed {
+                repository: key(),
+                name: self::name(),
+                digest: sha256(5),
+                manifest: schema1(),
+            },
+        ),
     ];
     events
         .into_iter()

@@ -12,6 +12,7 @@ pub mod media_type;
 mod names;
 mod pattern;
 mod reference;
+mod signed;
 mod time;
 
 pub use digest::{Algorithm, Digest};
@@ -19,6 +20,7 @@ pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use names::{RepoKey, RepoName, Tag};
 pub use pattern::Pattern;
 pub use reference::Reference;
+pub use signed::Signed;
 pub use time::Timestamp;
 
 /// Why a string from outside was refused. The text is fit to be shown to a person.

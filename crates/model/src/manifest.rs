@@ -5,9 +5,11 @@
 //! other JSON object with a content type, as artifact clients push them. References are read from `config`,
 //! `layers`, `blobs`, `manifests`, `fsLayers` and `subject`, whichever are there.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, limits, media_type};
+use crate::{Digest, Signed, limits, media_type};
 
 /// What a manifest says of a piece of content (OCI image specification, "Content Descriptors").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +31,7 @@ pub struct Descriptor {
 pub struct Manifest {
     /// The media type it was pushed as, without parameters.
     pub media_type: String,
-    /// Its size in bytes.
+    /// The size in bytes of what its digest is of: of a signed manifest, of its payload.
     pub size: u64,
     /// What kind of artifact it says it is (`artifactType`).
     pub artifact_type: Option<String>,
@@ -43,6 +45,8 @@ pub struct Manifest {
     pub subject: Option<Digest>,
     /// Its annotations, sorted by key.
     pub annotations: Vec<(String, String)>,
+    /// What it has beyond its payload, if it was pushed with its signatures written into it (schema 1).
+    pub signed: Option<Signed>,
 }
 
 /// Why a manifest was refused. The text is fit to be shown to a person.
@@ -127,16 +131,32 @@ impl From<WireDescriptor> for Descriptor {
 }
 
 impl Manifest {
-    /// Reads a manifest that was sent as `media_type` (already without parameters).
+    /// Reads a manifest that was sent as `media_type` (already without parameters). Answers also with what
+    /// its digest is of: all of it, or of a signed one its payload.
     ///
     /// # Errors
     /// [`ManifestError`], as its variants say.
-    pub fn parse(media_type: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
+    pub fn parse<'b>(media_type: &str, bytes: &'b [u8]) -> Result<(Manifest, Cow<'b, [u8]>), ManifestError> {
         if bytes.len() > limits::MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge);
         }
+        let split = if media_type::is_schema1(media_type) { Signed::split(bytes)? } else { None };
+        let (payload, signed) = match split {
+            Some((payload, signed)) => (Cow::Owned(payload), Some(signed)),
+            None => (Cow::Borrowed(bytes), None),
+        };
+        let manifest = Manifest::parse_payload(media_type, &payload, signed)?;
+        Ok((manifest, payload))
+    }
+
+    /// What is not under the digest is not believed: of a signed manifest only the payload is read.
+    fn parse_payload(
+        media_type: &str,
+        payload: &[u8],
+        signed: Option<Signed>,
+    ) -> Result<Manifest, ManifestError> {
         let wire: Wire =
-            serde_json::from_slice(bytes).map_err(|e| ManifestError::Malformed(e.to_string()))?;
+            serde_json::from_slice(payload).map_err(|e| ManifestError::Malformed(e.to_string()))?;
         if let Some(inside) = wire.media_type.filter(|inside| !inside.is_empty())
             && !inside.eq_ignore_ascii_case(media_type)
         {
@@ -153,13 +173,14 @@ impl Manifest {
         });
         let manifest = Manifest {
             media_type: media_type.to_owned(),
-            size: bytes.len() as u64,
+            size: payload.len() as u64,
             artifact_type: wire.artifact_type.filter(|kind| !kind.is_empty()),
             config: wire.config.map(Descriptor::from),
             layers: descriptors(wire.layers).chain(descriptors(wire.blobs)).chain(schema1_layers).collect(),
             children: descriptors(wire.manifests).collect(),
             subject: wire.subject.map(|subject| subject.digest),
             annotations: wire.annotations.unwrap_or_default().into_iter().collect(),
+            signed,
         };
         manifest.check_kind()?;
         Ok(manifest)
@@ -203,6 +224,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(media_type: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
+        Manifest::parse(media_type, bytes).map(|(manifest, _)| manifest)
+    }
+
     fn digest(n: u8) -> String {
         format!("sha256:{}", format!("{n:02x}").repeat(32))
     }
@@ -218,7 +243,7 @@ mod tests {
             digest(2),
             digest(3)
         );
-        let manifest = Manifest::parse(media_type::OCI_MANIFEST, json.as_bytes()).unwrap();
+        let manifest = parse(media_type::OCI_MANIFEST, json.as_bytes()).unwrap();
         assert_eq!(manifest.config.as_ref().unwrap().size, 7);
         assert_eq!(manifest.layers[0].digest.to_string(), digest(2));
         assert_eq!(manifest.subject.unwrap().to_string(), digest(3));
@@ -230,15 +255,41 @@ mod tests {
     fn a_schema1_manifest_gives_its_layers() {
         let json =
             format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{}"}}],"history":[]}}"#, digest(4));
-        let manifest = Manifest::parse(media_type::DOCKER_SCHEMA1_SIGNED, json.as_bytes()).unwrap();
+        let manifest = parse(media_type::DOCKER_SCHEMA1_SIGNED, json.as_bytes()).unwrap();
         assert_eq!(manifest.layers.len(), 1);
+        assert_eq!(manifest.signed, None);
+    }
+
+    /// What stands beside the payload is covered by no digest.
+    #[test]
+    fn a_signed_manifest_is_read_from_its_payload() {
+        use base64::Engine as _;
+        use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+        let head = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{}"}}]"#, digest(4));
+        let protected = BASE64.encode(format!(
+            r#"{{"formatLength":{},"formatTail":"{}"}}"#,
+            head.len(),
+            BASE64.encode("}")
+        ));
+        let pushed = format!(
+            r#"{head},"layers":[{{"digest":"{}"}}],"signatures":[{{"protected":"{protected}"}}]}}"#,
+            digest(5)
+        );
+        for media_type in [media_type::DOCKER_SCHEMA1_SIGNED, media_type::DOCKER_SCHEMA1] {
+            let (manifest, payload) = Manifest::parse(media_type, pushed.as_bytes()).unwrap();
+            assert_eq!(payload, format!("{head}}}").as_bytes());
+            assert_eq!((manifest.layers.len(), manifest.size), (1, payload.len() as u64));
+            assert_eq!(manifest.signed.unwrap().join(&payload), pushed.as_bytes());
+        }
+        // To other kinds signatures mean nothing.
+        let (manifest, whole) = Manifest::parse("a/b", pushed.as_bytes()).unwrap();
+        assert_eq!((manifest.layers.len(), &*whole), (2, pushed.as_bytes()));
     }
 
     #[test]
     fn an_unknown_kind_is_read_for_what_it_has() {
         let json = format!(r#"{{"blobs":[{{"digest":"{}"}}],"manifests":null}}"#, digest(5));
-        let manifest =
-            Manifest::parse("application/vnd.oci.artifact.manifest.v1+json", json.as_bytes()).unwrap();
+        let manifest = parse("application/vnd.oci.artifact.manifest.v1+json", json.as_bytes()).unwrap();
         assert_eq!(manifest.layers.len(), 1);
     }
 
@@ -252,9 +303,9 @@ mod tests {
             )
         };
         let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
-        let parse = |kind: &str| Manifest::parse(media_type::DOCKER_MANIFEST, json(kind).as_bytes()).unwrap();
-        assert!(parse(foreign).layers[0].foreign);
-        assert!(!parse("application/vnd.docker.image.rootfs.diff.tar.gzip").layers[0].foreign);
+        let read = |kind: &str| parse(media_type::DOCKER_MANIFEST, json(kind).as_bytes()).unwrap();
+        assert!(read(foreign).layers[0].foreign);
+        assert!(!read("application/vnd.docker.image.rootfs.diff.tar.gzip").layers[0].foreign);
     }
 
     #[test]
@@ -273,16 +324,16 @@ mod tests {
             r#"{"layers":{}}"#,
             &format!(r#"{{"mediaType":"a/b","config":{{"digest":"{}"}}}}"#, digest(1)),
         ] {
-            assert!(Manifest::parse(oci, bad.as_bytes()).is_err(), "{bad:?} passed");
+            assert!(parse(oci, bad.as_bytes()).is_err(), "{bad:?} passed");
         }
         let large = vec![b' '; limits::MANIFEST_BYTES_MAX + 1];
-        assert_eq!(Manifest::parse(oci, &large), Err(ManifestError::TooLarge));
+        assert_eq!(parse(oci, &large), Err(ManifestError::TooLarge));
     }
 
     proptest! {
         #[test]
         fn parse_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Manifest::parse(media_type::OCI_MANIFEST, &bytes);
+            let _ = parse(media_type::OCI_MANIFEST, &bytes);
         }
     }
 }

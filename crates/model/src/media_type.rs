@@ -24,6 +24,11 @@ pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
 
+/// Whether it is one of Docker's schema 1, which may have its signatures written into it.
+pub fn is_schema1(media_type: &str) -> bool {
+    matches!(media_type, DOCKER_SCHEMA1_SIGNED | DOCKER_SCHEMA1)
+}
+
 /// Whether a layer of this media type may be missing from the registry: its descriptor says where else it
 /// is to be had (OCI image specification, "Non-distributable layers"; Docker's foreign layers).
 pub fn is_foreign_layer(media_type: &str) -> bool {

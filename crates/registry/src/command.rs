@@ -8,6 +8,8 @@ use supercargo_eventlog::{Event, RepositoryConfig};
 use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
+use crate::condition::Condition;
+
 /// A wish, decided by [`crate::decide::decide`] inside the writer.
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
@@ -45,14 +47,18 @@ pub(crate) enum Command {
     PushManifest {
         repository: RepoKey,
         name: RepoName,
+        /// What the client named: `condition` is on that.
+        reference: Reference,
         digest: Digest,
         manifest: Box<Manifest>,
         tags: Vec<Tag>,
+        condition: Condition,
     },
     DeleteManifest {
         repository: RepoKey,
         name: RepoName,
         reference: Reference,
+        condition: Condition,
     },
     DeleteName {
         repository: RepoKey,

@@ -36,11 +36,11 @@ pub(crate) fn decide(
             blobs::mount(view, repository, name, *digest, from.as_ref())
         }
         Command::DeleteBlob { repository, name, digest } => blobs::delete(view, repository, name, *digest),
-        Command::PushManifest { repository, name, digest, manifest, tags } => {
-            manifests::push(view, repository, name, *digest, manifest, tags)
+        Command::PushManifest { repository, name, reference, digest, manifest, tags, condition } => {
+            manifests::push(view, repository, name, reference, *digest, manifest, tags, condition)
         }
-        Command::DeleteManifest { repository, name, reference } => {
-            manifests::delete(view, repository, name, reference)
+        Command::DeleteManifest { repository, name, reference, condition } => {
+            manifests::delete(view, repository, name, reference, condition)
         }
         Command::DeleteName { repository, name } => repositories::delete_name(view, repository, name),
         Command::SetProperties { repository, path, set, removed } => {

@@ -104,6 +104,15 @@ pub enum Error {
     /// A condition on the present state does not hold.
     #[error("the precondition does not hold: {0}")]
     Precondition(String),
+    /// The [`Condition`](crate::Condition) on a change does not hold of the tag or manifest that is there.
+    #[error(
+        "the condition does not hold: {}; read it again, then decide whether to change it",
+        present.map_or_else(|| "there is no such tag or manifest".to_owned(), |digest| format!("it is {digest} now"))
+    )]
+    Changed {
+        /// What is there.
+        present: Option<Digest>,
+    },
     /// An argument is not usable, in a way that no type at the edge could tell.
     #[error("{0}")]
     Invalid(String),
@@ -127,6 +136,12 @@ pub enum Error {
 impl Error {
     pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
         Error::Internal(error.to_string())
+    }
+
+    /// Whether the command was refused for certain, so that no record mentions what it was about. What
+    /// is left is where that is not known, or where the command was never decided.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        !matches!(self, Error::Busy { .. } | Error::DiskFull | Error::Unavailable | Error::Internal(_))
     }
 
     /// The writer answered a command with the outcome of another kind.

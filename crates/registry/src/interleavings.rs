@@ -27,7 +27,7 @@ use crate::command::{CollectCursor, Collected, Command, GcPolicy};
 use crate::ledger::Payload;
 use crate::pushes::digest_of;
 use crate::reads::BlobContent;
-use crate::{Caller, Clock, Error, Options, Registry, Result};
+use crate::{Caller, Clock, Condition, Error, ManifestPush, Options, Registry, Result};
 
 // ---- turns ----
 
@@ -244,10 +244,7 @@ impl Scene {
                 &caller(principal),
                 &repository(),
                 name,
-                &reference,
-                &[],
-                media_type,
-                manifest.clone(),
+                ManifestPush::new(reference, media_type, manifest.clone()),
             )
             .await;
         pushed.unwrap_or_else(|e| panic!("the registry promised what it then lacked: {e:?}"));
@@ -279,7 +276,11 @@ impl Scene {
 
     async fn delete_tag(&self, name: &RepoName, which: &str) {
         let reference = Reference::Tag(tag(which));
-        match self.registry.delete_manifest(&caller(9), &repository(), name, &reference).await {
+        match self
+            .registry
+            .delete_manifest(&caller(9), &repository(), name, &reference, &Condition::default())
+            .await
+        {
             Ok(()) | Err(Error::ManifestUnknown(_)) => {}
             Err(e) => panic!("{e}"),
         }

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod command;
+mod condition;
 mod decide;
 mod error;
 mod folder;
@@ -16,6 +17,7 @@ mod interleavings;
 mod leases;
 mod ledger;
 mod maintenance;
+mod notice;
 mod pushes;
 mod reads;
 mod registry;
@@ -26,11 +28,13 @@ mod stats;
 mod verify;
 
 pub use command::{Collected, GcPolicy};
+pub use condition::{Condition, Expected};
 pub use error::Error;
 pub use folder::{DATABASE_FILE, DataFolder, OpenError};
 pub use ledger::WriterOptions;
 pub use maintenance::{ScrubOptions, ScrubProgress, Scrubbed, Swept};
-pub use pushes::{PushedManifest, UploadId};
+pub use notice::Notice;
+pub use pushes::{ManifestPush, PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
 pub use registry::{Caller, Clock, FIRST_REPOSITORY, Options, Peer, Registry, SystemClock};
 pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep, Replayed, Until};

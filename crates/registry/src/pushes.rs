@@ -1,25 +1,51 @@
 //! Pushing and deleting: upload sessions, mounts, manifests. Bytes first, then the record.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256, Sha512};
 use supercargo_blobs::{Existing, StoreError, Verified};
-use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
+use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::tables::Blobs;
 use supercargo_projections::targets;
 use uuid::Uuid;
 
 use crate::command::{Command, Outcome};
+use crate::condition::Condition;
 use crate::leases::Principal;
 use crate::ledger::Payload;
+use crate::notice::Notice;
 use crate::reads::{known_repository, name_id};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
 
 /// Names an upload session.
 pub type UploadId = Uuid;
+
+/// A manifest to be pushed.
+#[derive(Debug, Clone)]
+pub struct ManifestPush {
+    /// Where to: the tag that will point to it, or its digest, which the bytes must hash to.
+    pub reference: Reference,
+    /// More tags that will point to it, set with it atomically.
+    pub tags: Vec<Tag>,
+    /// Its media type, without parameters.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What must be so of `reference`.
+    pub condition: Condition,
+}
+
+impl ManifestPush {
+    /// A push without more tags and without a condition.
+    pub fn new(reference: Reference, media_type: impl Into<String>, bytes: Bytes) -> ManifestPush {
+        let (tags, condition) = (Vec::new(), Condition::default());
+        ManifestPush { reference, tags, media_type: media_type.into(), bytes, condition }
+    }
+}
 
 /// What a manifest push did.
 #[derive(Debug)]
@@ -28,6 +54,8 @@ pub struct PushedManifest {
     pub digest: Digest,
     /// The manifest it says something about.
     pub subject: Option<Digest>,
+    /// What whoever pushed it should hear.
+    pub notices: Vec<Notice>,
 }
 
 pub(crate) fn owner(repository: &RepoKey, name: &RepoName) -> String {
@@ -205,51 +233,57 @@ impl Registry {
         }
     }
 
-    /// Pushes a manifest. `media_type` comes without parameters; pushed by digest, the bytes must hash to
-    /// it; `tags` are set with it, atomically.
+    /// Pushes a manifest, with its tags, atomically.
     ///
     /// # Errors
-    /// [`Error::ManifestInvalid`], [`Error::ManifestBlobUnknown`], [`Error::DigestMismatch`], and those of a
-    /// commit.
+    /// [`Error::ManifestInvalid`], [`Error::ManifestBlobUnknown`], [`Error::DigestMismatch`],
+    /// [`Error::Changed`] where the condition does not hold, and those of a commit.
     pub async fn push_manifest(
         &self,
         caller: &Caller,
         repository: &RepoKey,
         name: &RepoName,
-        reference: &Reference,
-        tags: &[Tag],
-        media_type: &str,
-        bytes: Bytes,
+        push: ManifestPush,
     ) -> Result<PushedManifest> {
-        let manifest = Manifest::parse(media_type, &bytes)?;
-        let (digest, mut set) = match reference {
-            Reference::Tag(tag) => (digest_of(Algorithm::Sha256, &bytes), vec![tag.clone()]),
+        let ManifestPush { reference, tags, media_type, bytes, condition } = push;
+        let (manifest, payload) = Manifest::parse(&media_type, &bytes)?;
+        let (digest, mut set) = match &reference {
+            Reference::Tag(tag) => (digest_of(Algorithm::Sha256, &payload), vec![tag.clone()]),
             Reference::Digest(expected) => {
-                let actual = digest_of(expected.algorithm(), &bytes);
+                let actual = digest_of(expected.algorithm(), &payload);
                 if actual != *expected {
                     return Err(Error::DigestMismatch { expected: *expected, actual });
                 }
                 (actual, Vec::new())
             }
         };
-        set.extend_from_slice(tags);
+        set.extend(tags);
+        // What is kept by a digest has that digest: the signatures are in the record.
+        let kept = match payload {
+            Cow::Borrowed(_) => bytes,
+            Cow::Owned(payload) => payload.into(),
+        };
         let subject = manifest.subject;
+        let schema1 = media_type::is_schema1(&manifest.media_type);
+        let notices = if schema1 { vec![Notice::Schema1Pushed] } else { Vec::new() };
         let holds: Vec<Digest> = targets(&manifest).into_iter().map(|(digest, _)| digest).collect();
         let command = Command::PushManifest {
             repository: repository.clone(),
             name: name.clone(),
+            reference,
             digest,
             manifest: Box::new(manifest),
             tags: set,
+            condition,
         };
-        if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
-            self.ledger.submit(caller, command, Payload::Small(digest, bytes)).await?;
+        if kept.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
+            self.ledger.submit(caller, command, Payload::Small(digest, kept)).await?;
         } else {
-            let published = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
+            let published = self.blobs.put_bytes(digest, kept, self.existing(&digest)?).await?;
             let payload = Payload::File(Arc::new(published));
             let submitted = self.ledger.submit(caller, command, payload).await;
-            if let Err(Error::ManifestBlobUnknown(_) | Error::RepositoryUnknown(_)) = submitted {
-                // Refused for certain: no record will ever mention what was stored for it.
+            if submitted.as_ref().is_err_and(Error::is_refusal) {
+                // No record will ever mention what was stored for it.
                 self.remove_unmentioned(digest).await?;
             }
             submitted?;
@@ -258,24 +292,26 @@ impl Registry {
             let ended = holds.into_iter().chain([digest]).map(|digest| (id, digest));
             self.leases.end(ended, &Principal::of(caller));
         }
-        Ok(PushedManifest { digest, subject })
+        Ok(PushedManifest { digest, subject, notices })
     }
 
     /// By tag: that tag alone; by digest: the manifest and every tag on it.
     ///
     /// # Errors
-    /// [`Error::ManifestUnknown`], and those of a commit.
+    /// [`Error::ManifestUnknown`], [`Error::Changed`] where the condition does not hold, and those of a commit.
     pub async fn delete_manifest(
         &self,
         caller: &Caller,
         repository: &RepoKey,
         name: &RepoName,
         reference: &Reference,
+        condition: &Condition,
     ) -> Result<()> {
         let command = Command::DeleteManifest {
             repository: repository.clone(),
             name: name.clone(),
             reference: reference.clone(),
+            condition: condition.clone(),
         };
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }

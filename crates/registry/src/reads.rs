@@ -123,6 +123,10 @@ impl Registry {
                     None => return Ok(None),
                 },
             };
+            let bytes = match &row.manifest.signed {
+                Some(signed) => signed.join(&bytes).into(),
+                None => bytes,
+            };
             let media_type = row.manifest.media_type;
             Ok(Some(StoredManifest { digest, media_type, bytes, digest_text: digest.to_string() }))
         })?;

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod connections;
+mod details;
 mod manifests;
 mod referrers;
 mod refusals;
 mod rows;
+mod schema1;
 mod trouble;
 mod uploads;
 

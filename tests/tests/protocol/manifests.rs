@@ -27,7 +27,7 @@ fn a_manifest_comes_back_as_it_was_pushed() {
     let pushed = put(&client, "/v2/a/manifests/v1", &sent_as, &*spaced.bytes).expect(201);
     assert_eq!(pushed.require("Location"), format!("/v2/a/manifests/{}", spaced.digest));
     assert_eq!(pushed.require("Docker-Content-Digest"), spaced.digest);
-    assert_eq!(pushed.header("OCI-Subject"), None);
+    assert_eq!((pushed.header("OCI-Subject"), pushed.header("Warning")), (None, None));
     assert!(pushed.body.is_empty());
 
     let etag = format!("\"{}\"", spaced.digest);
@@ -269,7 +269,7 @@ fn an_old_client_gets_the_image_and_not_the_index() {
     };
     let old = format!("{DOCKER_MANIFEST}, application/vnd.docker.distribution.manifest.v1+prettyjws");
     for method in ["GET", "HEAD"] {
-        let answer = ask(method, "multi", &old).expect(200).expect_header("Vary", "accept");
+        let answer = ask(method, "multi", &old).expect(200).expect_header("Vary", "Accept");
         assert_eq!(answer.require("Docker-Content-Digest"), images[1].manifest.digest);
         assert_eq!(answer.require("Content-Type"), OCI_MANIFEST);
     }
@@ -312,24 +312,108 @@ fn a_name_without_tags_is_known_while_it_holds_something() {
     server.stop().verify();
 }
 
-/// A condition that was ignored would lose the update that it protects.
+/// A condition on a change holds of what is there when it is decided, or nothing is changed and the client hears
+/// what is there.
 #[test]
-fn conditions_on_changes_are_not_ignored() {
+fn a_change_may_have_a_condition() {
     let server = Server::start();
     let client = server.client();
     let (first, second) = (Image::generate(1, 1, 100), Image::generate(2, 1, 100));
     client.push_image("a", "1", &first).unwrap();
     client.push_image("a", "2", &second).unwrap();
+    let (one, two) = (first.manifest.digest.as_str(), second.manifest.digest.as_str());
+    let quoted = |digest: &str| format!("\"{digest}\"");
+    let send = |method: &str, reference: &str, header: (&str, &str)| {
+        let request =
+            Request::new(method, &format!("/v2/a/manifests/{reference}")).header(header.0, header.1);
+        client
+            .send(&match method {
+                "PUT" => request.header("Content-Type", OCI_MANIFEST).body(&*second.manifest.bytes),
+                _ => request,
+            })
+            .unwrap()
+    };
+
     let before = server.log_size();
-    let path = "/v2/a/manifests/1";
-    for (header, value) in [("If-None-Match", "*"), ("If-Match", &*format!("\"{}\"", second.manifest.digest))]
-    {
-        let change = Request::new("PUT", path).header("Content-Type", OCI_MANIFEST).header(header, value);
-        let answer = client.send(&change.body(&*second.manifest.bytes)).unwrap();
-        expect_error(&answer, 412, "PRECONDITION_FAILED");
-        let answer = client.send(&Request::new("DELETE", path).header(header, value)).unwrap();
-        expect_error(&answer, 412, "PRECONDITION_FAILED");
+    let stale = quoted(two);
+    for method in ["PUT", "DELETE"] {
+        for (reference, header, present) in [
+            ("1", ("If-Match", stale.as_str()), Some(one)),
+            ("1", ("If-Match", "\"of another server\""), Some(one)),
+            ("1", ("If-Match", &format!("W/{}", quoted(one))), Some(one)),
+            ("1", ("If-None-Match", "*"), Some(one)),
+            ("1", ("If-None-Match", &format!("\"x\", {}", quoted(one))), Some(one)),
+            ("1", ("If-None-Match", &format!("W/{}", quoted(one))), Some(one)),
+            (two, ("If-None-Match", "*"), Some(two)),
+            ("new", ("If-Match", "*"), None),
+            ("new", ("If-Match", &stale), None),
+        ] {
+            let answer = send(method, reference, header);
+            if method == "DELETE" && present.is_none() {
+                expect_error(&answer, 404, "MANIFEST_UNKNOWN");
+                continue;
+            }
+            expect_error(&answer, 412, "PRECONDITION_FAILED");
+            assert_eq!(answer.header("Docker-Content-Digest"), present, "{reference} {header:?}");
+            assert_eq!(
+                answer.header("ETag").map(str::to_owned),
+                present.map(quoted),
+                "{reference} {header:?}"
+            );
+        }
+        for unreadable in [one, "\"", "\"a\" b"] {
+            expect_error(&send(method, "1", ("If-Match", unreadable)), 400, "UNSUPPORTED");
+        }
     }
-    assert_eq!(server.log_size(), before);
-    client.pull_and_check("a", "1", &first).unwrap();
+    assert_eq!(server.log_size(), before, "something was recorded");
+
+    // And where it holds, the change is made.
+    send("PUT", "1", ("If-Match", &quoted(one))).expect(201).expect_header("Docker-Content-Digest", two);
+    send("PUT", "3", ("If-None-Match", "*")).expect(201);
+    send("PUT", "3", ("If-Match", "*")).expect(201);
+    send("PUT", "3", ("If-None-Match", &quoted(one))).expect(201);
+    assert_eq!(client.resolve("a", "1").unwrap().as_deref(), Some(two));
+    send("DELETE", "1", ("If-Match", &format!("\"x\",{}", quoted(two)))).expect(202);
+    assert_eq!(client.resolve("a", "1").unwrap(), None);
+    send("DELETE", two, ("If-Match", &quoted(two))).expect(202);
+    server.stop().verify();
+}
+
+/// Of many that move a tag from the same manifest, one does, whatever their order.
+#[test]
+fn a_conditional_move_is_made_once() {
+    let server = Server::start();
+    let client = server.client();
+    let images: Vec<Image> = (0..9).map(|seed| Image::generate(seed, 1, 100)).collect();
+    for image in &images {
+        client.push_image("a", &image.manifest.digest.replace(':', "-"), image).unwrap();
+    }
+    client.push_image("a", "current", &images[0]).unwrap();
+    for round in 0..5 {
+        let present = client.resolve("a", "current").unwrap().unwrap();
+        let rivals: Vec<&Image> = images.iter().filter(|image| image.manifest.digest != present).collect();
+        let answers: Vec<(Response, &Image)> = std::thread::scope(|scope| {
+            let running: Vec<_> = rivals
+                .iter()
+                .map(|image| {
+                    let request = Request::new("PUT", "/v2/a/manifests/current")
+                        .header("Content-Type", OCI_MANIFEST)
+                        .header("If-Match", &format!("\"{present}\""))
+                        .body(&*image.manifest.bytes);
+                    let client = server.client();
+                    scope.spawn(move || (client.send(&request).unwrap(), *image))
+                })
+                .collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (made, refused): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|(answer, _)| answer.status == 201);
+        let [(_, winner)] = &made[..] else { panic!("round {round}: {} moves", made.len()) };
+        assert_eq!(client.resolve("a", "current").unwrap().as_ref(), Some(&winner.manifest.digest));
+        for (answer, _) in &refused {
+            expect_error(answer, 412, "PRECONDITION_FAILED");
+            assert_eq!(answer.header("Docker-Content-Digest"), Some(winner.manifest.digest.as_str()));
+        }
+    }
+    server.stop().verify();
 }

@@ -16,7 +16,16 @@ pub(super) fn pushed<B: Base>(
     record: &Record,
 ) {
     let key = (name.id, digest);
-    if state.get::<Manifests>(&key).is_some() {
+    if let Some(row) = state.get::<Manifests>(&key) {
+        if manifest.signed.is_some() && row.manifest.signed != manifest.signed {
+            // The same payload, so that what it refers to is the same; its signatures are not.
+            state.update::<Manifests, _>(&key, |row| {
+                if let Some(row) = row {
+                    row.manifest.media_type.clone_from(&manifest.media_type);
+                    row.manifest.signed.clone_from(&manifest.signed);
+                }
+            });
+        }
         // Pushed again while it waits: the wait begins anew.
         contents::change(state, name, digest, Change::Pushed(record.at), |_| {});
         return;

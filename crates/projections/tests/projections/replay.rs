@@ -48,6 +48,7 @@ fn impossible() -> impl Strategy<Value = Manifest> {
             children: children.into_iter().map(descriptor).collect(),
             subject,
             annotations: Vec::new(),
+            signed: None,
         },
     )
 }

@@ -86,6 +86,7 @@ fn made_of(
         children: children.iter().map(|digest| descriptor(*digest)).collect(),
         subject: subject.map(m),
         annotations: Vec::new(),
+        signed: None,
     }
 }
 

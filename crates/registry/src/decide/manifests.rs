@@ -4,23 +4,49 @@ use supercargo_eventlog::Event;
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, NameId, References, Source, Tags, Wait, prefix,
+    Blobs, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
 };
 
 use super::{name_id, repository};
 use crate::command::Decision;
+use crate::condition::Condition;
 use crate::{Error, Result};
+
+/// The manifest that a reference stands for.
+fn present(view: &mut impl Rows, id: Option<NameId>, reference: &Reference) -> Option<Digest> {
+    let id = id?;
+    match reference {
+        Reference::Tag(tag) => view.row::<Tags>(&(id, tag.clone())).map(|row| row.digest),
+        Reference::Digest(digest) => {
+            view.row::<Contents>(&(id, *digest)).filter(|content| content.manifest).map(|_| *digest)
+        }
+    }
+}
+
+/// Refuses where the condition does not hold of what is there.
+fn check(
+    view: &mut impl Rows,
+    id: Option<NameId>,
+    reference: &Reference,
+    condition: &Condition,
+) -> Result<()> {
+    let present = present(view, id, reference);
+    if condition.holds(present) { Ok(()) } else { Err(Error::Changed { present }) }
+}
 
 pub(super) fn push(
     view: &mut impl Rows,
     key: &RepoKey,
     name: &RepoName,
+    reference: &Reference,
     digest: Digest,
     manifest: &Manifest,
     tags: &[Tag],
+    condition: &Condition,
 ) -> Result<Decision> {
     let sparse = repository(view, key)?.config.sparse_index;
     let id = name_id(view, key, name);
+    check(view, id, reference, condition)?;
     let missing = missing(view, id, manifest, sparse);
     if !missing.is_empty() {
         return Err(Error::ManifestBlobUnknown(missing));
@@ -32,8 +58,13 @@ pub(super) fn push(
         && known.is_some_and(|content| {
             matches!(content.state, ContentState::Waiting { wait: Wait::Deleted, .. })
         });
+    // Signed by others, the same payload is served with their signatures from now on.
+    let signed_anew = manifest.signed.is_some()
+        && id
+            .and_then(|id| view.row::<Manifests>(&(id, digest)))
+            .is_some_and(|row| row.manifest.signed != manifest.signed);
     let rotten = view.row::<Blobs>(&digest).is_some_and(|blob| blob.rotten);
-    if known.is_none() || renewed || rotten {
+    if known.is_none() || renewed || signed_anew || rotten {
         events.push(Event::ManifestPushed {
             repository: key.clone(),
             name: name.clone(),
@@ -84,24 +115,17 @@ pub(super) fn delete(
     key: &RepoKey,
     name: &RepoName,
     reference: &Reference,
+    condition: &Condition,
 ) -> Result<Decision> {
     repository(view, key)?;
     let unknown = || Error::ManifestUnknown(reference.to_string());
     let id = name_id(view, key, name).ok_or_else(unknown)?;
-    let events = match reference {
-        Reference::Tag(tag) => {
-            let row = view.row::<Tags>(&(id, tag.clone())).ok_or_else(unknown)?;
-            vec![tag_deleted(key, name, tag.clone(), row.digest)]
-        }
-        Reference::Digest(digest) => {
-            let known = view.row::<Contents>(&(id, *digest)).is_some_and(|content| content.manifest);
-            if !known {
-                return Err(unknown());
-            }
-            delete_by_digest(view, key, name, id, *digest)
-        }
-    };
-    Ok(Decision::done(events))
+    let digest = present(view, Some(id), reference).ok_or_else(unknown)?;
+    check(view, Some(id), reference, condition)?;
+    Ok(Decision::done(match reference {
+        Reference::Tag(tag) => vec![tag_deleted(key, name, tag.clone(), digest)],
+        Reference::Digest(_) => delete_by_digest(view, key, name, id, digest),
+    }))
 }
 
 /// The manifest and every tag on it.

@@ -11,6 +11,7 @@ use supercargo_projections::{Empty, Rows as _, Working, fold};
 
 use super::*;
 use crate::command::{CollectCursor, Collected, GcPolicy, Outcome};
+use crate::condition::{Condition, Expected};
 use crate::leases::{Leases, Principal};
 
 const POLICY: GcPolicy = GcPolicy {
@@ -53,6 +54,7 @@ fn image(config: u8, layers: &[u8]) -> Manifest {
         children: Vec::new(),
         subject: None,
         annotations: Vec::new(),
+        signed: None,
     }
 }
 
@@ -133,7 +135,15 @@ impl View {
     fn push(&mut self, byte: u8, manifest: Manifest, tags: &[&str]) -> Result<Vec<Event>> {
         let tags = tags.iter().map(|which| tag(which)).collect();
         let manifest = Box::new(manifest);
-        let command = Command::PushManifest { repository: r(), name: a(), digest: d(byte), manifest, tags };
+        let command = Command::PushManifest {
+            repository: r(),
+            name: a(),
+            reference: Reference::Digest(d(byte)),
+            digest: d(byte),
+            manifest,
+            tags,
+            condition: Condition::default(),
+        };
         self.decide(command).map(|decision| decision.events)
     }
 
@@ -166,7 +176,51 @@ fn add(name: RepoName, byte: u8) -> Command {
 }
 
 fn delete(reference: Reference) -> Command {
-    Command::DeleteManifest { repository: r(), name: a(), reference }
+    Command::DeleteManifest { repository: r(), name: a(), reference, condition: Condition::default() }
+}
+
+/// A condition is on what the reference stands for, at the moment of the decision.
+#[test]
+fn a_condition_is_judged_by_what_is_there() {
+    let is = |byte| Condition { matches: Some(Expected::OneOf(vec![d(byte)])), ..Condition::default() };
+    let absent = || Condition { matches_none: Some(Expected::Anything), ..Condition::default() };
+    let latest = || Reference::Tag(tag("latest"));
+    let other = || Reference::Tag(tag("other"));
+    for (reference, condition, refused) in [
+        (latest(), is(10), None),
+        (latest(), is(11), Some(Some(d(10)))),
+        (latest(), absent(), Some(Some(d(10)))),
+        (other(), absent(), None),
+        (other(), is(10), Some(None)),
+        (Reference::Digest(d(11)), absent(), None),
+        (Reference::Digest(d(11)), is(11), Some(None)),
+        (Reference::Digest(d(10)), is(10), None),
+    ] {
+        let push = Command::PushManifest {
+            repository: r(),
+            name: a(),
+            reference: reference.clone(),
+            digest: d(11),
+            manifest: Box::new(image(2, &[1])),
+            tags: vec![tag("latest")],
+            condition: condition.clone(),
+        };
+        let outcome = given_an_image().decide(push).map(|_| ());
+        match (&outcome, refused) {
+            (Ok(()), None) => {}
+            (Err(Error::Changed { present }), Some(expected)) => assert_eq!(*present, expected),
+            _ => panic!("{reference} {condition:?}: {outcome:?}"),
+        }
+    }
+    let delete = |reference, condition| {
+        let command = Command::DeleteManifest { repository: r(), name: a(), reference, condition };
+        given_an_image().decide(command).map(|decision| decision.events.len())
+    };
+    assert!(matches!(delete(latest(), is(10)), Ok(1)));
+    assert!(matches!(delete(latest(), is(11)), Err(Error::Changed { present: Some(_) })));
+    assert!(matches!(delete(Reference::Digest(d(10)), absent()), Err(Error::Changed { .. })));
+    // What is not there is not there, whatever was expected of it.
+    assert!(matches!(delete(other(), is(10)), Err(Error::ManifestUnknown(_))));
 }
 
 /// Whatever is refused, and whatever is decided, the view is as it was.
@@ -193,9 +247,11 @@ fn deciding_changes_nothing() {
             Command::PushManifest {
                 repository: r(),
                 name: a(),
+                reference: Reference::Tag(tag("latest")),
                 digest: d(12),
                 manifest: Box::new(image(1, &[77])),
                 tags: vec![tag("latest")],
+                condition: Condition::default(),
             },
         ]
     };
@@ -218,14 +274,17 @@ fn everything_in_a_repository_that_is_not_there_is_refused() {
         Command::PushManifest {
             repository: "s".parse().unwrap(),
             name: a(),
+            reference: Reference::Digest(d(10)),
             digest: d(10),
             manifest,
             tags: Vec::new(),
+            condition: Condition::default(),
         },
         Command::DeleteManifest {
             repository: "s".parse().unwrap(),
             name: a(),
             reference: Reference::Digest(d(10)),
+            condition: Condition::default(),
         },
         Command::DeleteName { repository: "s".parse().unwrap(), name: a() },
         Command::RemoveRepository { repository: "s".parse().unwrap(), force: true },

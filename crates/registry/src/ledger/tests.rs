@@ -8,7 +8,7 @@ use supercargo_eventlog::{Actor, Api, Log, Origin, RepositoryConfig};
 use supercargo_model::{Algorithm, Reference, RepoKey, RepoName, media_type};
 
 use super::*;
-use crate::{GcPolicy, Options, Registry};
+use crate::{Condition, GcPolicy, ManifestPush, Options, Registry};
 
 #[derive(Debug, Default)]
 struct ManualClock(AtomicI64);
@@ -169,7 +169,12 @@ async fn a_file_is_held_until_its_record_is_committed() {
                 if as_manifest {
                     let reference = Reference::Digest(digest);
                     let pushed = registry
-                        .push_manifest(&caller(), &repository, &name, &reference, &[], "a/b", bytes)
+                        .push_manifest(
+                            &caller(),
+                            &repository,
+                            &name,
+                            ManifestPush::new(reference, "a/b", bytes),
+                        )
                         .await;
                     pushed.map(|_| ())
                 } else {
@@ -316,7 +321,12 @@ async fn pushed(registry: &Registry, repository: &RepoKey, name: &RepoName) -> (
     let manifest = Bytes::from(format!(r#"{{"config":{{"digest":"{digest}"}}}}"#));
     let reference = Reference::Tag("latest".parse().unwrap());
     let pushed = registry
-        .push_manifest(&caller(), repository, name, &reference, &[], media_type::OCI_MANIFEST, manifest)
+        .push_manifest(
+            &caller(),
+            repository,
+            name,
+            ManifestPush::new(reference, media_type::OCI_MANIFEST, manifest),
+        )
         .await
         .unwrap();
     (digest, pushed.digest)
@@ -338,7 +348,7 @@ async fn a_promise_survives_a_clock_that_is_turned_back() {
     clock.0.store(1, Ordering::SeqCst);
     registry.check_blob(&caller(), &repository, &name, &config).unwrap();
     let latest = Reference::Tag("latest".parse().unwrap());
-    registry.delete_manifest(&caller(), &repository, &name, &latest).await.unwrap();
+    registry.delete_manifest(&caller(), &repository, &name, &latest, &Condition::default()).await.unwrap();
     registry.collect(&caller(), None, |_| {}).await.unwrap();
     assert!(registry.check_blob(&caller(), &repository, &name, &config).is_ok());
     clock.0.store(10_100, Ordering::SeqCst);
@@ -372,12 +382,18 @@ async fn a_full_disk_takes_no_pushes_and_still_lets_go() {
     let bytes = registry.manifest(&repository, &name, &Reference::Digest(manifest)).unwrap().bytes.clone();
     let other = Reference::Tag("other".parse().unwrap());
     let refused = registry
-        .push_manifest(&caller(), &repository, &name, &other, &[], media_type::OCI_MANIFEST, bytes)
+        .push_manifest(
+            &caller(),
+            &repository,
+            &name,
+            ManifestPush::new(other, media_type::OCI_MANIFEST, bytes),
+        )
         .await;
     assert!(matches!(refused, Err(Error::DiskFull)), "{refused:?}");
     assert_eq!(records(&registry).len(), before);
 
-    registry.delete_manifest(&caller(), &repository, &name, &Reference::Digest(manifest)).await.unwrap();
+    let reference = Reference::Digest(manifest);
+    registry.delete_manifest(&caller(), &repository, &name, &reference, &Condition::default()).await.unwrap();
     let mut freed = 0;
     registry.collect(&caller(), None, |step| freed += step.blobs.len()).await.unwrap();
     assert_eq!(freed, 2, "the manifest and its config");

@@ -10,8 +10,8 @@ use supercargo_blobs::Existing;
 use supercargo_model::{Algorithm, Reference, RepoName, Tag, limits, media_type};
 
 use super::*;
-use crate::Options;
 use crate::pushes::digest_of;
+use crate::{ManifestPush, Options};
 
 struct Stored {
     _folder: tempfile::TempDir,
@@ -63,7 +63,12 @@ impl Stored {
             Bytes::from(format!(r#"{{"layers":[],"config":{{"digest":"{}"}}}}"#, digest(&self.layer)));
         let reference = Reference::Tag(tag.parse::<Tag>().unwrap());
         self.registry
-            .push_manifest(&caller(), &repository, &name, &reference, &[], media_type::OCI_MANIFEST, manifest)
+            .push_manifest(
+                &caller(),
+                &repository,
+                &name,
+                ManifestPush::new(reference, media_type::OCI_MANIFEST, manifest),
+            )
             .await
             .map(|_| ())
     }

@@ -13,8 +13,8 @@ use futures_util::stream;
 use proptest::prelude::*;
 use supercargo_model::{Algorithm, Digest, Reference, RepoKey, Tag, Timestamp};
 use supercargo_registry::{
-    Actor, Api, Caller, Clock, Collected, DataFolder, Error, GcPolicy, Options, Origin, Registry,
-    StoreOptions,
+    Actor, Api, Caller, Clock, Collected, Condition, DataFolder, Error, GcPolicy, ManifestPush, Options,
+    Origin, Registry, StoreOptions,
 };
 
 use crate::content::{BLOBS, INLINE_BYTES_MAX, MANIFESTS, digest_of};
@@ -242,10 +242,7 @@ impl Sides {
                 &caller(principal),
                 &name.0,
                 &name.1,
-                &reference,
-                &[],
-                manifest.media_type,
-                manifest.bytes.clone(),
+                ManifestPush::new(reference, manifest.media_type, manifest.bytes.clone()),
             )
             .await?;
         assert_eq!((pushed.digest, pushed.subject), (manifest.digest, manifest.subject));
@@ -311,13 +308,19 @@ impl Sides {
             Command::DeleteTag { name: of, tag: which } => {
                 let (of, which) = (name(of), tag(which));
                 let reference = Reference::Tag(which.clone());
-                let deleted = self.registry().delete_manifest(&caller(0), &of.0, &of.1, &reference).await;
+                let deleted = self
+                    .registry()
+                    .delete_manifest(&caller(0), &of.0, &of.1, &reference, &Condition::default())
+                    .await;
                 assert_same(&deleted, self.model.delete_tag(&of, &which));
             }
             Command::DeleteManifest { name: of, manifest } => {
                 let (of, digest) = (name(of), MANIFESTS[manifest].digest);
                 let reference = Reference::Digest(digest);
-                let deleted = self.registry().delete_manifest(&caller(0), &of.0, &of.1, &reference).await;
+                let deleted = self
+                    .registry()
+                    .delete_manifest(&caller(0), &of.0, &of.1, &reference, &Condition::default())
+                    .await;
                 assert_same(&deleted, self.model.delete_manifest(&of, &digest));
             }
             Command::DeleteBlob { name: of, blob } => {
