@@ -36,7 +36,9 @@ pub use maintenance::{ScrubOptions, ScrubProgress, Scrubbed, Swept};
 pub use notice::Notice;
 pub use pushes::{ManifestPush, PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
-pub use registry::{Caller, Clock, FIRST_REPOSITORY, Options, Peer, Registry, SystemClock};
+pub use registry::{
+    Caller, ClientCertificate, Clock, FIRST_REPOSITORY, Options, Peer, Registry, Scheme, SystemClock,
+};
 pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep, Replayed, Until};
 pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,

@@ -40,6 +40,38 @@ impl Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub std::net::IpAddr);
 
+/// How the client speaks to the server, or to the proxy before it: what a URL that is meant for it begins with.
+/// Left in the extensions of each request for the surfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// Who the client is by a certificate that it showed and that the listener's authorities vouch for. Left in the
+/// extensions of each request of such a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name, as `CN=robot, O=Example`.
+    pub subject: String,
+    /// The subject's common name, if it has one.
+    pub common_name: Option<String>,
+    /// The alternative names that are DNS names, mail addresses or URIs.
+    pub alternative_names: Vec<String>,
+}
+
 /// Where the time comes from. Only the edges ask.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The present moment.

@@ -11,6 +11,7 @@ mod http;
 mod metrics;
 mod output;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,8 @@ use supercargo_admin::{BASE, ErrorBody};
 use supercargo_eventlog::{Actor, Api, Origin};
 use supercargo_registry::{Caller, DataFolder, Error, Registry};
 
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
 use super::Common;
 use crate::config::{Config, Overrides, load};
 use crate::failure::Failure;
@@ -28,6 +30,10 @@ pub(crate) struct Place {
     /// A running server, such as http://127.0.0.1:5000.
     #[arg(long, value_name = "URL", help_heading = WHERE)]
     server: Option<String>,
+
+    /// A file with the authority that signed for an https server, where this machine does not trust it.
+    #[arg(long, value_name = "FILE", requires = "server", help_heading = WHERE)]
+    ca: Option<PathBuf>,
 }
 
 impl Place {
@@ -70,7 +76,7 @@ impl Place {
     /// # Errors
     /// [`Failure::Usage`] where its URL is none.
     pub(crate) fn remote(&self) -> Result<Option<Remote>, Failure> {
-        self.server.as_deref().map(Remote::new).transpose()
+        self.server.as_deref().map(|url| Remote::new(url, self.ca.as_deref())).transpose()
     }
 }
 
@@ -155,15 +161,24 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    fn new(url: &str) -> Result<Remote, Failure> {
+    fn new(url: &str, ca: Option<&Path>) -> Result<Remote, Failure> {
         let url = url.trim_end_matches('/');
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        if !url.starts_with("http://") {
-            return Err(Failure::Usage(format!("{url}: a server's URL begins with http://")));
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(Failure::Usage(format!("{url}: a server's URL begins with http:// or https://")));
         }
+        let trusted = match ca {
+            Some(file) => RootCerts::from(authorities(file)?),
+            None => RootCerts::PlatformVerifier,
+        };
+        let tls = TlsConfig::builder()
+            .root_certs(trusted)
+            .unversioned_rustls_crypto_provider(crate::tls::provider())
+            .build();
         // Maintenance takes as long as it takes: no time-out but that of connecting.
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(tls)
             .timeout_connect(Some(std::time::Duration::from_secs(10)))
             .user_agent(concat!("supercargo/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -242,6 +257,22 @@ impl Remote {
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         Failure::Failed(format!("{}: {error}", self.base))
     }
+}
+
+/// The certificates in a file.
+fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
+    let refused = |why: String| Failure::Usage(format!("--ca {}: {why}", file.display()));
+    let text = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
+    let mut authorities = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| refused(error.to_string()))? {
+            authorities.push(certificate);
+        }
+    }
+    if authorities.is_empty() {
+        return Err(refused("there is no certificate in it".to_owned()));
+    }
+    Ok(authorities)
 }
 
 /// An answer that is none of success, as a failure with the message in it.

@@ -11,11 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Common;
-use crate::config::values::Listen;
-use crate::config::{Config, LogFormat, Overrides, load};
+use crate::config::listen::Listen;
+use crate::config::tls::{ClientAuth, Https, Source};
+use crate::config::{Config, LogFormat, Overrides, Spoken, load};
 use crate::failure::Failure;
-use crate::http::{App, Listener, Server, bind};
+use crate::http::{App, Listener, Server, Surfaces, bind};
 use crate::metrics::Metrics;
+use crate::tls::{ClientAuthority, Files, Secure, SelfSigned, Trust};
 use crate::{output, telemetry};
 
 /// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
@@ -23,21 +25,32 @@ const BLOCKING_THREADS_MAX: usize = 64;
 
 /// Serves a data folder.
 ///
-/// Prints `listening on http://ADDRESS:PORT` for each listener once it takes connections. SIGTERM and SIGINT
+/// Prints `listening on http://ADDRESS:PORT` (or https://) for each listener once it takes connections. SIGTERM and SIGINT
 /// end it when running requests have finished, at most http.shutdown_timeout later; a second one ends it at
 /// once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  supercargo serve --data ./data\n  \
-    supercargo serve --data ./data --listen 127.0.0.1:5000 --listen 127.0.0.1:5001=team-a")]
+    supercargo serve --data ./data --listen 127.0.0.1:5000 --listen 127.0.0.1:5001=team-a\n  \
+    supercargo serve --data ./data --listen 127.0.0.1:5443 --self-signed")]
 pub(crate) struct Args {
     /// The data folder; made where there is none [default: ./data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
     /// Where to listen, and behind =, which repository is at the root there; port 0 takes a free one. May be
-    /// given more than once [default: 127.0.0.1:5000].
+    /// given more than once, and with http:// or https:// before it. Without, it is https where there is a
+    /// certificate [default: 127.0.0.1:5000].
     #[arg(long, value_name = "ADDRESS:PORT[=REPOSITORY]")]
     listen: Vec<String>,
+
+    /// Makes an authority and a certificate in the data folder, and says how clients come to trust them.
+    #[arg(long)]
+    self_signed: bool,
+
+    /// A host name or address that clients will use, for the certificate that is made. May be given more than
+    /// once; localhost, 127.0.0.1, ::1 and the name of this machine need not.
+    #[arg(long, value_name = "NAME")]
+    san: Vec<String>,
 
     /// Lets everybody who can reach a listener push and delete, also from other machines.
     #[arg(long)]
@@ -59,6 +72,8 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         data: args.data.clone(),
         listen: args.listen.clone(),
         allow_anonymous: args.allow_anonymous,
+        self_signed: args.self_signed,
+        san: args.san.clone(),
         log_format: args.log_format,
         log_level: args.log_level.clone(),
     };
@@ -78,12 +93,18 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
 
 async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    // Before anything is written: an address that is taken must leave no data folder behind.
+    // Before anything is written: an address that is taken, or a certificate that is none, must leave no data
+    // folder behind.
     let mut bound = Vec::new();
     for listen in &config.listen {
+        let spoken = config.spoken(listen).map_err(|(key, why)| Failure::Usage(format!("{key}: {why}")))?;
+        let secure = match spoken {
+            Spoken::Https(https) => kept_elsewhere(&https).await?,
+            Spoken::Http | Spoken::Redirect(_) => None,
+        };
         let listener = bind(listen.address)
             .map_err(|e| Failure::Failed(format!("can't listen on {}: {e}", listen.address)))?;
-        bound.push((listen, listener));
+        bound.push(Bound { listen, spoken, secure, listener });
     }
     let registry = Registry::open(config.options())?;
     let served = with_registry(config, &registry, bound, open_files, json, &mut signals).await;
@@ -94,10 +115,19 @@ async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failu
     served
 }
 
+/// A listener that has its address.
+struct Bound<'a> {
+    listen: &'a Listen,
+    spoken: Spoken<'a>,
+    /// What it is secured with, where that is in files that somebody else keeps.
+    secure: Option<Secure>,
+    listener: TcpListener,
+}
+
 async fn with_registry(
     config: &Config,
     registry: &Arc<Registry>,
-    bound: Vec<(&Listen, TcpListener)>,
+    bound: Vec<Bound<'_>>,
     open_files: u64,
     json: bool,
     signals: &mut Signals,
@@ -107,8 +137,10 @@ async fn with_registry(
     let metrics = Arc::new(Metrics::new(registry, workers.states()));
     let settings = Settings { body_timeout: config.http.body_timeout };
     let mut listeners = Vec::new();
-    for (listen, listener) in bound {
-        if registry.repository(&listen.repository).is_err() {
+    let mut secured = Vec::new();
+    let made = made_certificate(config).await?;
+    for Bound { listen, spoken, secure, listener } in bound {
+        if !matches!(spoken, Spoken::Redirect(_)) && registry.repository(&listen.repository).is_err() {
             tracing::warn!(
                 listener = %listen.address,
                 repository = %listen.repository,
@@ -116,16 +148,40 @@ async fn with_registry(
             );
         }
         let address = listener.local_addr().map_err(Failure::failed)?;
-        let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
-        let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone())
-            .merge(supercargo_admin::router(Arc::clone(registry)));
-        let app = App::new(router, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
-        listeners.push(Listener { listener, app: Arc::new(app) });
+        let surfaces = match spoken {
+            Spoken::Redirect(to) => Surfaces::Redirect(to.clone()),
+            Spoken::Http | Spoken::Https(_) => {
+                let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
+                let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone())
+                    .merge(supercargo_admin::router(Arc::clone(registry)));
+                Surfaces::Router(router)
+            }
+        };
+        let secure = match (secure, spoken, &made) {
+            (None, Spoken::Https(https), Some(made)) => {
+                secured.push(address);
+                Some(start(&https, made.server(), made.server()).await?)
+            }
+            (secure, ..) => secure,
+        };
+        let url = format!("{}://{address}", if secure.is_some() { "https" } else { "http" });
+        let app = App::new(surfaces, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
+        listeners.push(Listener { listener, secure, app: Arc::new(app) });
         if json {
-            output::json(&serde_json::json!({ "listening": format!("http://{address}") }))?;
+            output::json(&serde_json::json!({ "listening": url }))?;
         } else {
-            output::line(format_args!("listening on http://{address}"))?;
+            output::line(format_args!("listening on {url}"))?;
         }
+    }
+    if let Some(made) = made {
+        if json {
+            output::json(&serde_json::json!({ "authority": made.authority(), "names": made.names() }))?;
+        } else {
+            let trust =
+                Trust { authority: made.authority(), names: made.names().to_vec(), listeners: secured };
+            output::line(trust)?;
+        }
+        tokio::spawn(made.keep());
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -153,6 +209,37 @@ async fn with_registry(
     }
     workers.stop().await;
     Ok(())
+}
+
+/// The certificate that is made here, where one is.
+async fn made_certificate(config: &Config) -> Result<Option<SelfSigned>, Failure> {
+    if !config.tls.self_signed {
+        return Ok(None);
+    }
+    let (data, names) = (config.data.clone(), config.tls.san.clone());
+    let made = tokio::task::spawn_blocking(move || SelfSigned::prepare(&data, &names)).await;
+    made.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
+}
+
+/// What a listener is secured with, where that is in files that somebody else keeps.
+async fn kept_elsewhere(https: &Https<'_>) -> Result<Option<Secure>, Failure> {
+    match https.source {
+        Source::Files { certificate, key } => {
+            start(https, certificate.to_owned(), key.to_owned()).await.map(Some)
+        }
+        Source::SelfSigned => Ok(None),
+    }
+}
+
+/// Reads what a listener is secured with.
+async fn start(https: &Https<'_>, certificate: PathBuf, key: PathBuf) -> Result<Secure, Failure> {
+    let clients = https.client_ca.map(|file| ClientAuthority {
+        file: file.to_owned(),
+        optional: https.client_auth == ClientAuth::Optional,
+    });
+    let files = Files { certificate, key, clients };
+    let started = tokio::task::spawn_blocking(move || Secure::start(files)).await;
+    started.map_err(Failure::failed)?.map_err(Failure::failed)
 }
 
 /// What ends the server.

@@ -31,6 +31,10 @@ pub(crate) struct Overrides {
     pub(crate) listen: Vec<String>,
     /// `--allow-anonymous`.
     pub(crate) allow_anonymous: bool,
+    /// `--self-signed`.
+    pub(crate) self_signed: bool,
+    /// `--san`, each of them.
+    pub(crate) san: Vec<String>,
     /// `--log-format`.
     pub(crate) log_format: Option<LogFormat>,
     /// `--log-level`.
@@ -57,7 +61,10 @@ impl Source {
             Source::Default => "default".to_owned(),
             Source::File(path) => format!("file:{}", path.display()),
             Source::Env => format!("env {}", variable(key)),
-            Source::Flag => format!("flag --{}", key.replace(['.', '_'], "-")),
+            // The flags for TLS go without its name.
+            Source::Flag => {
+                format!("flag --{}", key.strip_prefix("tls.").unwrap_or(key).replace(['.', '_'], "-"))
+            }
         }
     }
 }
@@ -133,8 +140,9 @@ pub(crate) struct Entry {
 impl fmt::Display for Entry {
     /// A line of TOML, with the source in a comment.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // JSON's strings, numbers, booleans and arrays of them are TOML's too.
-        let assignment = format!("{} = {}", self.key, self.value);
+        // There is nothing in a configuration that TOML can't write.
+        let value = toml::Value::try_from(&self.value).map_err(|_| fmt::Error)?;
+        let assignment = format!("{} = {value}", self.key);
         write!(f, "{assignment:<44} # {}", self.source)
     }
 }
@@ -263,6 +271,13 @@ fn overrides_layer(overrides: &Overrides) -> Layer {
     }
     if overrides.allow_anonymous {
         insert(&mut values, "allow_anonymous", Value::from(true));
+    }
+    if overrides.self_signed {
+        insert(&mut values, "tls.self_signed", Value::from(true));
+    }
+    if !overrides.san.is_empty() {
+        let san = overrides.san.iter().map(|name| Value::from(name.as_str())).collect::<Vec<_>>();
+        insert(&mut values, "tls.san", Value::from(san));
     }
     if let Some(format) = overrides.log_format {
         let name = match format {
@@ -496,6 +511,21 @@ mod tests {
             ("listen = [\"127.0.0.1:5000\", \"127.0.0.1:5000=b\"]", "listen", "twice"),
             ("log.format = \"xml\"", "log.format", "json"),
             ("log.level = \"supercargo=loud\"", "log.level", "no level"),
+            ("tls.certificate = \"c\"", "tls.certificate", "tls.key"),
+            ("tls.key = \"k\"", "tls.key", "tls.certificate"),
+            ("tls = { certificate = \"c\", key = \"k\", self_signed = true }", "tls.self_signed", "not both"),
+            ("tls = { self_signed = true, san = [\"a b\"] }", "tls.san", "neither"),
+            ("tls.san = [\"a\"]", "tls.san", "self_signed"),
+            ("tls = { self_signed = true, client_auth = \"required\" }", "tls.client_auth", "tls.client_ca"),
+            ("tls = { self_signed = true, client_auth = \"maybe\" }", "tls.client_auth", "optional"),
+            ("listen = [\"https://127.0.0.1:1\"]", "listen", "needs a certificate"),
+            (
+                "listen = [{ address = \"127.0.0.1:1\", tls = { key = \"k\" } }]",
+                "listen",
+                "lacks its tls.certificate",
+            ),
+            ("listen = [\"http://127.0.0.1:1\"]\ntls.self_signed = true", "listen", "no listener is https"),
+            ("listen = [{ address = \"127.0.0.1:1\", redirect_to = \":2\" }]", "listen", "does not redirect"),
             ("trusted_proxies = [\"10.0.0.0/40\"]", "trusted_proxies", "block"),
         ] {
             match load_from(toml, &[], &Overrides::default()).unwrap_err() {
@@ -530,8 +560,33 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_is_https_where_it_says_so_or_there_is_a_certificate() {
+        let spoken = |listen: &str, tls: &str| {
+            let config = load_from(&format!("listen = [{listen}]\n{tls}"), &[], &Overrides::default());
+            let config = config.unwrap_or_else(|error| panic!("{listen} {tls}: {error}")).config;
+            matches!(config.spoken(&config.listen[0]).unwrap(), super::super::Spoken::Https(_))
+        };
+        let made = "tls.self_signed = true";
+        let own = "{ address = \"127.0.0.1:1\", tls = { certificate = \"c\", key = \"k\" } }";
+        assert!(!spoken("\"127.0.0.1:1\"", ""));
+        assert!(spoken("\"127.0.0.1:1\"", made));
+        assert!(!spoken("\"http://127.0.0.1:1\", \"127.0.0.1:2\"", made));
+        assert!(spoken("\"https://127.0.0.1:1\"", made));
+        assert!(spoken(own, ""));
+        assert!(spoken(own, made));
+    }
+
+    #[test]
+    fn a_redirect_may_be_reached_from_everywhere() {
+        let toml = "listen = [\"127.0.0.1:1\", { address = \"0.0.0.0:80\", redirect_to = \":1\" }]\ntls.self_signed = true";
+        assert!(load_from(toml, &[], &Overrides::default()).is_ok());
+    }
+
+    #[test]
     fn what_is_shown_can_be_read_back() {
-        let toml = "listen = [\"127.0.0.1:7000=team-a\"]\nscrub.schedule = \"never\"\ngc.lease = \"90m\"";
+        let toml = "listen = [\"127.0.0.1:7000=team-a\", { address = \"127.0.0.1:7001\", redirect_to = \":7000\" }, \
+                    { address = \"127.0.0.1:7002\", tls = { client_ca = \"/ca\", client_auth = \"optional\" } }]\n\
+                    scrub.schedule = \"never\"\ngc.lease = \"90m\"\ntls.self_signed = true";
         let loaded = load_from(toml, &[], &Overrides::default()).unwrap();
         let shown = loaded.entries().iter().map(|entry| format!("{entry}\n")).collect::<String>();
         assert_eq!(load_from(&shown, &[], &Overrides::default()).unwrap().config, loaded.config);

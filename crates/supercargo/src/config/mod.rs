@@ -1,10 +1,12 @@
 //! The configuration: one struct, its defaults in one place, and what must hold between its values.
 //!
-//! What lives here: what can be configured. [`values`] says how single values are written, [`layers`] where
-//! they come from and in which order. What does not: what the values do, which is their owners'. Nothing but
+//! What lives here: what can be configured. [`values`] and [`listen`] say how single values are written, [`layers`]
+//! where they come from and in which order. What does not: what the values do, which is their owners'. Nothing but
 //! this binary reads configuration.
 
 pub(crate) mod layers;
+pub(crate) mod listen;
+pub(crate) mod tls;
 pub(crate) mod values;
 
 use std::path::PathBuf;
@@ -14,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use supercargo_registry::{FIRST_REPOSITORY, GcPolicy, Options, WriterOptions};
 use supercargo_workers::Schedule;
 
-use self::values::{Listen, Network};
+use self::listen::{Listen, ListenTls, RedirectTo, Speaks};
+use self::tls::{Https, Tls};
+use self::values::Network;
 
 pub(crate) use self::layers::{ConfigError, Overrides, load};
 
@@ -39,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) storage: Storage,
     pub(crate) cache: Cache,
     pub(crate) http: Http,
+    pub(crate) tls: Tls,
     pub(crate) log: Log,
 }
 
@@ -197,6 +202,7 @@ impl Default for Config {
                 address: ([127, 0, 0, 1], 5000).into(),
                 #[expect(clippy::expect_used, reason = "a constant that a test parses")]
                 repository: FIRST_REPOSITORY.parse().expect("the first repository's key is a key"),
+                speaks: Speaks::Unsaid,
             }],
             allow_anonymous: false,
             trusted_proxies: Vec::new(),
@@ -221,9 +227,21 @@ impl Default for Config {
                 connections_max: 16_384,
                 shutdown_timeout: Duration::from_secs(30),
             },
+            tls: Tls::default(),
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
         }
     }
+}
+
+/// What is spoken on a listener, with all that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken<'a> {
+    /// http.
+    Http,
+    /// https.
+    Https(Https<'a>),
+    /// http, to say that it is https elsewhere.
+    Redirect(&'a RedirectTo),
 }
 
 impl Config {
@@ -263,6 +281,23 @@ impl Config {
         }
     }
 
+    /// What is spoken on a listener.
+    ///
+    /// # Errors
+    /// The key that is wrong, where it is https and what that needs does not fit together.
+    pub(crate) fn spoken<'a>(&'a self, listen: &'a Listen) -> Result<Spoken<'a>, (&'static str, String)> {
+        const AS_THE_SECTION_SAYS: &ListenTls = &ListenTls::NONE;
+        match &listen.speaks {
+            Speaks::Http => Ok(Spoken::Http),
+            Speaks::Redirect(to) => Ok(Spoken::Redirect(to)),
+            Speaks::Https(own) => self.tls.for_listener(own).map(Spoken::Https),
+            Speaks::Unsaid => match self.tls.source()? {
+                Some(_) => self.tls.for_listener(AS_THE_SECTION_SAYS).map(Spoken::Https),
+                None => Ok(Spoken::Http),
+            },
+        }
+    }
+
     /// What must hold beyond each value being one: the key that is wrong, and what to do.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let refuse = |key, why: &str| Err((key, why.to_owned()));
@@ -276,7 +311,21 @@ impl Config {
                 return Err(("listen", format!("{} is named twice", listen.address)));
             }
         }
-        if let Some(open) = self.listen.iter().find(|listen| !listen.address.ip().is_loopback())
+        self.tls.check()?;
+        let mut secure = 0;
+        for listen in &self.listen {
+            secure += usize::from(matches!(self.spoken(listen)?, Spoken::Https(_)));
+        }
+        if secure == 0 && self.tls != Tls::default() {
+            return refuse("listen", "there is a [tls] section, but no listener is https");
+        }
+        // A redirect gives nothing away.
+        let serves = |listen: &Listen| !matches!(listen.speaks, Speaks::Redirect(_));
+        if !self.listen.iter().any(serves) {
+            return refuse("listen", "name a listener that does not redirect");
+        }
+        if let Some(open) =
+            self.listen.iter().find(|listen| serves(listen) && !listen.address.ip().is_loopback())
             && !self.allow_anonymous
         {
             return Err((

@@ -1,14 +1,13 @@
-//! How single values are written: durations, sizes, schedules, listeners and networks, each with a parser, its
+//! How single values are written: durations, sizes, schedules and networks, each with a parser, its
 //! inverse and an error that shows the rule.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use supercargo_model::RepoKey;
 use supercargo_registry::FIRST_REPOSITORY;
 use supercargo_workers::Schedule;
 
@@ -23,10 +22,17 @@ pub(crate) enum ValueError {
     Size(String),
     /// Not a listener.
     #[error(
-        "{0:?} is not a listener: write ADDRESS:PORT, such as 127.0.0.1:5000 or [::1]:5000, and where the \
-         repository is not {FIRST_REPOSITORY}, =REPOSITORY behind it"
+        "{0:?} is not a listener: write ADDRESS:PORT, such as 127.0.0.1:5000 or [::1]:5000, with http:// or \
+         https:// before it where that matters, and where the repository is not {FIRST_REPOSITORY}, =REPOSITORY \
+         behind it"
     )]
     Listen(String),
+    /// Not a place to redirect to.
+    #[error(
+        "{0:?} is not where a client can be redirected to: write https://HOST or https://HOST:PORT, or :PORT for \
+         the host that it asked for"
+    )]
+    RedirectTo(String),
     /// A listener for something that can't be a repository.
     #[error(transparent)]
     RepoKey(#[from] supercargo_model::ParseError),
@@ -161,34 +167,6 @@ fn format_schedule(schedule: &Schedule) -> String {
     }
 }
 
-/// Where the server listens, and which repository is at the root there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listen {
-    /// The address. Port 0 takes a free one.
-    pub(crate) address: SocketAddr,
-    /// The repository whose `/v2/` is at the root.
-    pub(crate) repository: RepoKey,
-}
-
-impl FromStr for Listen {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Listen, ValueError> {
-        let (address, key) = text.split_once('=').unwrap_or((text, FIRST_REPOSITORY));
-        let address = address.parse().map_err(|_| ValueError::Listen(text.to_owned()))?;
-        Ok(Listen { address, repository: RepoKey::parse(key)? })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.repository.as_str() {
-            FIRST_REPOSITORY => self.address.fmt(f),
-            key => write!(f, "{}={key}", self.address),
-        }
-    }
-}
-
 /// An address, or all that share its first bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
@@ -258,7 +236,6 @@ macro_rules! serde_as_text {
     };
 }
 
-serde_as_text!(Listen, "a listener in quotes, such as \"127.0.0.1:5000\"");
 serde_as_text!(Network, "a network in quotes, such as \"10.0.0.0/8\"");
 
 #[cfg(test)]
@@ -314,20 +291,6 @@ mod tests {
         for text in ["never", "every 5m", "0 3 * * *", "*/10 * * * * *"] {
             assert_eq!(format_schedule(&text.parse().unwrap()), text);
         }
-    }
-
-    #[test]
-    fn listeners_are_read_and_written() {
-        let plain: Listen = "127.0.0.1:5000".parse().unwrap();
-        assert_eq!(plain.repository.as_str(), FIRST_REPOSITORY);
-        assert_eq!(plain.to_string(), "127.0.0.1:5000");
-        let other: Listen = "[::1]:0=team-a".parse().unwrap();
-        assert_eq!((other.address.port(), other.repository.as_str()), (0, "team-a"));
-        assert_eq!(other.to_string(), "[::1]:0=team-a");
-        for bad in ["", "5000", ":5000", "localhost:5000", "127.0.0.1", "127.0.0.1:70000"] {
-            assert_eq!(bad.parse::<Listen>(), Err(ValueError::Listen(bad.to_owned())));
-        }
-        assert!(matches!("127.0.0.1:1=a/b".parse::<Listen>(), Err(ValueError::RepoKey(_))));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What every request passes through on its way to its surface and back: who sent it, its id, its access
-//! line and its place in the metrics.
+//! What every request passes through on its way to its surface and back: who sent it and how, its id, its
+//! access line and its place in the metrics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,25 +12,49 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
-use supercargo_registry::{Peer, Registry};
+use supercargo_registry::{ClientCertificate, Peer, Registry, Scheme};
 use tower::Service;
 use tracing::Instrument;
 
 use super::body::{AnswerBody, Exchange};
 use super::pace::Requests;
+use super::redirect;
+use super::streams::Taken;
+use crate::config::listen::RedirectTo;
 use crate::config::values::Network;
 use crate::metrics::{self, Metrics, RequestLabels};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Longest request id that is taken from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// How a connection came.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// The other end's address.
+    pub(crate) address: IpAddr,
+    /// What is spoken.
+    pub(crate) scheme: Scheme,
+    /// What it showed, and was verified.
+    pub(crate) certificate: Option<ClientCertificate>,
+}
+
+/// What answers on a listener.
+#[derive(Debug)]
+pub(crate) enum Surfaces {
+    /// The surfaces' routers, merged.
+    Router(Router),
+    /// Nothing: clients are sent elsewhere.
+    Redirect(RedirectTo),
+}
+
 /// A listener's surfaces, and what is around them.
 #[derive(Debug)]
 pub(crate) struct App {
-    router: Router,
+    surfaces: Surfaces,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     trusted_proxies: Vec<Network>,
@@ -38,20 +62,20 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// An app over the surfaces' routers, merged.
+    /// An app over surfaces.
     pub(crate) fn new(
-        router: Router,
+        surfaces: Surfaces,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
         trusted_proxies: &[Network],
     ) -> App {
-        App { router, registry, metrics, trusted_proxies: trusted_proxies.to_vec(), ids: RequestIds::new() }
+        App { surfaces, registry, metrics, trusted_proxies: trusted_proxies.to_vec(), ids: RequestIds::new() }
     }
 
-    /// Answers a request that came from `peer`.
+    /// Answers a request of a connection.
     pub(crate) async fn answer(
         &self,
-        peer: IpAddr,
+        arrival: &Arrival,
         requests: Arc<Requests>,
         mut request: Request<Incoming>,
     ) -> hyper::Response<AnswerBody> {
@@ -67,8 +91,13 @@ impl App {
                 id
             }
         };
-        let client = self.client(peer, request.headers());
+        let client = self.client(arrival.address, request.headers());
         request.extensions_mut().insert(Peer(client));
+        let scheme = self.scheme(arrival, request.headers());
+        request.extensions_mut().insert(scheme);
+        if let Some(certificate) = &arrival.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         // Reads are many and say little: no span, no line, unless somebody looks closely.
         let reads = matches!(method, Method::GET | Method::HEAD);
         let line = match tracing::enabled!(tracing::Level::DEBUG) || !reads {
@@ -83,10 +112,18 @@ impl App {
             answering.instrument(span).await
         };
         let labels = RequestLabels::new(&method, route, response.status());
-        let exchange = Exchange { requests, metrics: Arc::clone(&self.metrics), labels, began, sent: 0 };
+        let exchange = Exchange {
+            requests,
+            metrics: Arc::clone(&self.metrics),
+            labels,
+            began,
+            sent: 0,
+            taken: Taken::of_this_stream(),
+        };
         let mut response = response.map(|body| AnswerBody::new(body, exchange));
         if let Some(path) = line {
-            access_line(&method, &path, response.status(), client, &id, began);
+            let certificate = arrival.certificate.as_ref().map(|certificate| certificate.subject.as_str());
+            access_line(&method, &path, response.status(), (client, certificate), &id, began);
         }
         response.headers_mut().insert(REQUEST_ID, id);
         response
@@ -96,11 +133,15 @@ impl App {
         if lacks_host(&request) {
             return plain(StatusCode::BAD_REQUEST, "send one Host header\n");
         }
+        let router = match &self.surfaces {
+            Surfaces::Router(router) => router,
+            Surfaces::Redirect(to) => return redirect::answer(to, &request),
+        };
         match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics_page(),
-            _ => match self.router.clone().call(request.map(|body| self.metrics.counted(body))).await {
+            _ => match router.clone().call(request.map(|body| self.metrics.counted(body))).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
@@ -131,12 +172,22 @@ impl App {
         }
     }
 
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// What the client speaks: what is spoken here, or where that is with a trusted proxy, what it says.
+    fn scheme(&self, arrival: &Arrival, headers: &HeaderMap) -> Scheme {
+        let said = if self.trusts(arrival.address.to_canonical()) { forwarded_scheme(headers) } else { None };
+        said.unwrap_or(arrival.scheme)
+    }
+
     /// The client's address: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For
     /// that is not.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
-        let trusted = |address: IpAddr| self.trusted_proxies.iter().any(|network| network.contains(address));
-        if self.trusted_proxies.is_empty() || !trusted(peer) {
+        let trusted = |address: IpAddr| self.trusts(address);
+        if !trusted(peer) {
             return peer;
         }
         let mut client = peer;
@@ -153,6 +204,13 @@ impl App {
     }
 }
 
+/// The scheme in X-Forwarded-Proto. Of several, the last is by the proxy that is nearest.
+fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let said = headers.get_all(FORWARDED_PROTO).iter().next_back()?.to_str().ok()?;
+    let said = said.rsplit(',').next()?.trim();
+    [Scheme::Http, Scheme::Https].into_iter().find(|scheme| said.eq_ignore_ascii_case(scheme.as_str()))
+}
+
 /// Whether an HTTP/1.1 request leaves open which host it is for: a server must refuse it (RFC 9112, section
 /// 3.2), since something in between may have taken it for another.
 fn lacks_host<B>(request: &Request<B>) -> bool {
@@ -160,7 +218,7 @@ fn lacks_host<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11 && (hosts.next().is_none() || hosts.next().is_some())
 }
 
-fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+pub(super) fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -171,7 +229,7 @@ fn access_line(
     method: &Method,
     path: &str,
     status: StatusCode,
-    client: IpAddr,
+    (client, certificate): (IpAddr, Option<&str>),
     id: &HeaderValue,
     began: Instant,
 ) {
@@ -180,11 +238,11 @@ fn access_line(
     let status = status.as_u16();
     // What completes a change is one line in an ordinary log; the steps before it, and reads, are not.
     if status >= 500 {
-        tracing::warn!(%method, path, status, %client, id, millis, "answered");
+        tracing::warn!(%method, path, status, %client, certificate, id, millis, "answered");
     } else if matches!(*method, Method::PUT | Method::DELETE) {
-        tracing::info!(%method, path, status, %client, id, millis, "answered");
+        tracing::info!(%method, path, status, %client, certificate, id, millis, "answered");
     } else {
-        tracing::debug!(%method, path, status, %client, id, millis, "answered");
+        tracing::debug!(%method, path, status, %client, certificate, id, millis, "answered");
     }
 }
 
@@ -233,6 +291,24 @@ mod tests {
             assert!(!is_sane(&HeaderValue::from_str(bad).unwrap()), "{bad:?}");
         }
         assert!(!is_sane(&HeaderValue::from_bytes(b"\xff").unwrap()));
+    }
+
+    #[test]
+    fn a_proxy_says_how_it_was_spoken_to() {
+        let scheme = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(FORWARDED_PROTO, HeaderValue::from_static(value));
+            }
+            forwarded_scheme(&headers)
+        };
+        assert_eq!(scheme(&["https"]), Some(Scheme::Https));
+        assert_eq!(scheme(&["HTTP"]), Some(Scheme::Http));
+        assert_eq!(scheme(&["http, https"]), Some(Scheme::Https));
+        assert_eq!(scheme(&["https", "http"]), Some(Scheme::Http));
+        for nothing in [&[][..], &[""], &["wss"], &["https,"]] {
+            assert_eq!(scheme(nothing), None, "{nothing:?}");
+        }
     }
 
     #[test]

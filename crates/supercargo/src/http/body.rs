@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
 use super::pace::Requests;
+use super::streams::Taken;
 use crate::metrics::{Metrics, RequestLabels};
 
 /// What is known of a request once it is answered. Dropped with the answer's body, it is counted.
@@ -19,6 +20,16 @@ pub(crate) struct Exchange {
     pub(crate) labels: RequestLabels,
     pub(crate) began: Instant,
     pub(crate) sent: u64,
+    pub(crate) taken: Option<Taken>,
+}
+
+impl Exchange {
+    /// The client took the answer's head, or a part of its body.
+    fn taken(&self) {
+        if let Some(taken) = &self.taken {
+            taken.another();
+        }
+    }
 }
 
 impl Drop for Exchange {
@@ -37,6 +48,7 @@ pub(crate) struct AnswerBody {
 
 impl AnswerBody {
     pub(crate) fn new(body: Body, exchange: Exchange) -> AnswerBody {
+        exchange.taken();
         AnswerBody { body, exchange }
     }
 }
@@ -50,6 +62,9 @@ impl HttpBody for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.exchange.taken();
+        }
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()
         {

@@ -7,22 +7,38 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use supercargo_registry::Scheme;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::App;
+use super::app::Arrival;
 use super::pace::{Paced, Patience, Requests};
+use super::streams::Streams;
 use crate::config::Http;
 use crate::metrics::Metrics;
+use crate::tls::{self, Secure};
 
 /// Files that are left for blobs and the like when connections take all they may.
 const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 /// Bytes of a request's head at most, and of what is read of a body at once.
 const READ_BYTES_MAX: usize = 256 * 1024;
+/// Requests of one HTTP/2 connection at a time. Clients of registries send a handful.
+const STREAMS_MAX: u32 = 128;
+/// Bytes of the headers of an HTTP/2 request at most.
+const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of bodies that an HTTP/2 connection may send before they are read, over all its streams: what such a
+/// connection costs at most, and what is on its way at a time where the network is fast and far.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes of an answer that are kept for an HTTP/2 client that does not take them yet.
+const ANSWER_BYTES_MAX: usize = 128 * 1024;
+
 /// How long a listener waits after the system had no file or memory left for a connection: there is no event
 /// that says when it has.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -47,6 +63,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) listener: TcpListener,
+    /// What its connections are secured with, where they are.
+    pub(crate) secure: Option<Secure>,
     pub(crate) app: Arc<App>,
 }
 
@@ -90,7 +108,7 @@ impl Server {
         }
         let connections = Arc::new(Semaphore::new(connections_max));
         let (alive, ended) = mpsc::channel(1);
-        for Listener { listener, app } in listeners {
+        for Listener { listener, secure, app } in listeners {
             let shared = Shared {
                 connections: Arc::clone(&connections),
                 patience: Patience {
@@ -102,7 +120,7 @@ impl Server {
                 stopping: stopping.subscribe(),
                 alive: alive.clone(),
             };
-            tokio::spawn(accept(listener, app, shared));
+            tokio::spawn(accept(listener, secure, app, shared));
         }
         Server { ended, connections, connections_max }
     }
@@ -123,7 +141,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn accept(listener: TcpListener, app: Arc<App>, shared: Shared) {
+async fn accept(listener: TcpListener, secure: Option<Secure>, app: Arc<App>, shared: Shared) {
     let mut stopping = shared.stopping.clone();
     let next = async || {
         // Past the limit connections wait in the system's queue.
@@ -153,7 +171,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, shared: Shared) {
                     _alive: shared.alive.clone(),
                     _permit: permit,
                 };
-                tokio::spawn(connection.serve(stream));
+                tokio::spawn(connection.serve(stream, secure.clone()));
             }
             Err(error) if is_the_connections(&error) => tracing::debug!(%error, "a connection was not taken"),
             Err(error) => {
@@ -181,31 +199,67 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(mut self, stream: TcpStream) {
+    async fn serve(mut self, stream: TcpStream, secure: Option<Secure>) {
         let _counted = self.metrics.connection();
-        // A connection that says nothing costs no buffers. Peeking is what tells: a new socket is said to be
-        // readable before anybody has looked.
-        let mut first = [0];
-        tokio::select! {
-            came = timeout(self.patience.idle, stream.peek(&mut first)) => {
-                if !matches!(came, Ok(Ok(1..))) {
-                    return;
-                }
-            }
-            () = stopped(&mut self.stopping) => return,
+        if !self.says_something(&stream).await {
+            return;
         }
-        // Apart, so that what HTTP needs is not part of a connection that says nothing.
-        Box::pin(self.speak(stream)).await;
+        // Apart, so that what TLS and HTTP need is not part of a connection that says nothing.
+        match secure {
+            Some(secure) => Box::pin(self.speak_securely(stream, secure)).await,
+            None => {
+                let arrival = Arrival { address: self.peer, scheme: Scheme::Http, certificate: None };
+                Box::pin(self.speak(stream, arrival)).await;
+            }
+        }
     }
 
-    /// Speaks HTTP until one side has enough.
-    async fn speak(mut self, stream: TcpStream) {
+    /// Waits for the first byte. None comes where the client has gone, had nothing to say for too long, or the
+    /// server stops. A connection that says nothing costs no buffers.
+    async fn says_something(&mut self, stream: &TcpStream) -> bool {
+        // Peeking is what tells: a new socket is said to be readable before anybody has looked.
+        let mut first = [0];
+        tokio::select! {
+            came = timeout(self.patience.idle, stream.peek(&mut first)) => matches!(came, Ok(Ok(1..))),
+            () = stopped(&mut self.stopping) => false,
+        }
+    }
+
+    /// Agrees with the client on how to speak, and does.
+    async fn speak_securely(mut self, stream: TcpStream, secure: Secure) {
+        let handshake = TlsAcceptor::from(secure.config()).accept(stream);
+        let shaken = tokio::select! {
+            shaken = timeout(self.patience.head, handshake) => shaken,
+            () = stopped(&mut self.stopping) => return,
+        };
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed"),
+            Err(_) => return tracing::debug!(peer = %self.peer, "a TLS handshake took too long"),
+        };
+        let (socket, session) = stream.get_ref();
+        let certificate = session.peer_certificates().and_then(|chain| tls::shown_by(chain.first()?));
+        let http_2 = session.alpn_protocol() == Some(tls::ALPN_HTTP_2);
+        // Unless it came with the handshake, the first request is waited for like the handshake was.
+        if session.wants_read() && !self.says_something(socket).await {
+            return;
+        }
+        let arrival = Arrival { address: self.peer, scheme: Scheme::Https, certificate };
+        if http_2 {
+            Box::pin(self.speak_http_2(stream, arrival)).await;
+        } else {
+            Box::pin(self.speak(stream, arrival)).await;
+        }
+    }
+
+    /// Speaks HTTP/1.1 until one side has enough.
+    async fn speak(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, arrival: Arrival) {
         let requests = Arc::new(Requests::default());
         let io = TokioIo::new(Paced::new(stream, Arc::clone(&requests), self.patience));
-        let (app, peer) = (&self.app, self.peer);
+        let (app, arrival) = (&self.app, Arc::new(arrival));
         let service = service_fn(move |request| {
-            let (app, requests) = (Arc::clone(app), Arc::clone(&requests));
-            async move { Ok::<_, Infallible>(app.answer(peer, requests, request).await) }
+            let (app, arrival, requests) = (Arc::clone(app), Arc::clone(&arrival), Arc::clone(&requests));
+            async move { Ok::<_, Infallible>(app.answer(&arrival, requests, request).await) }
         });
         let mut connection =
             pin!(http1::Builder::new().max_buf_size(READ_BYTES_MAX).serve_connection(io, service));
@@ -217,6 +271,48 @@ impl Connection {
                 connection.await
             }
         };
+        self.ended(ended);
+    }
+
+    /// Speaks HTTP/2 until one side has enough. The library's own limits on resets, on frames of settings and on
+    /// headers in pieces are left as they are.
+    async fn speak_http_2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, arrival: Arrival) {
+        let requests = Arc::new(Requests::default());
+        let io = TokioIo::new(Paced::writes_alone(stream, self.patience));
+        let (app, arrival) = (Arc::clone(&self.app), Arc::new(arrival));
+        let counted = Arc::clone(&requests);
+        let service = service_fn(move |request| {
+            let (app, arrival, requests) = (Arc::clone(&app), Arc::clone(&arrival), Arc::clone(&counted));
+            async move { Ok::<_, Infallible>(app.answer(&arrival, requests, request).await) }
+        });
+        let mut connection = pin!(
+            http2::Builder::new(Streams { patience: self.patience.write })
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADERS_BYTES_MAX)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .initial_stream_window_size(WINDOW_BYTES)
+                .max_send_buf_size(ANSWER_BYTES_MAX)
+                .serve_connection(io, service)
+        );
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = requests.idle(self.patience.idle) => {
+                // Says so first, so that a request that crosses it is known not to have been taken.
+                connection.as_mut().graceful_shutdown();
+                match timeout(self.patience.write, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return tracing::debug!(peer = %self.peer, "a client did not take its leave"),
+                }
+            }
+            () = stopped(&mut self.stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        self.ended(ended);
+    }
+
+    fn ended(&self, ended: hyper::Result<()>) {
         if let Err(error) = ended {
             tracing::debug!(peer = %self.peer, %error, "a connection broke off");
         }

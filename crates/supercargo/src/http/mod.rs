@@ -7,8 +7,10 @@ mod app;
 mod body;
 mod listen;
 mod pace;
+mod redirect;
+mod streams;
 
-pub(crate) use app::App;
+pub(crate) use app::{App, Surfaces};
 pub(crate) use listen::{Listener, Server, bind};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,18 +1,19 @@
 //! Time-outs of a connection. A client may take long between requests, a little for a request's head, and
 //! must take something of an answer now and then; bodies of requests are their readers' business.
 //!
-//! They are kept below HTTP, around the socket, because that is where waiting happens: a timer runs only
-//! while a read or a write is pending.
+//! They are kept below HTTP, around the socket (or around TLS on it), because that is where waiting happens: a
+//! timer runs only while a read or a write is pending. Of HTTP/2 this holds for writes alone: there frames come
+//! for many reasons beside requests, so that what is read says nothing of how long a request takes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// How long each part of a connection may take.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,17 @@ impl Requests {
         let begun = self.begun.load(Ordering::Relaxed);
         (self.ended.load(Ordering::Relaxed) == begun).then_some(begun)
     }
+
+    /// Waits until there was no request for `limit`, or a little longer: at most twice that.
+    pub(crate) async fn idle(&self, limit: Duration) {
+        loop {
+            let before = self.waiting();
+            sleep(limit).await;
+            if before.is_some() && self.waiting() == before {
+                return;
+            }
+        }
+    }
 }
 
 /// What a read waits for.
@@ -64,7 +76,8 @@ enum Wait {
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     inner: S,
-    requests: Arc<Requests>,
+    /// None where reads may take as long as they want.
+    requests: Option<Arc<Requests>>,
     patience: Patience,
     wait: Option<Wait>,
     read: Timer,
@@ -96,7 +109,12 @@ impl Timer {
 impl<S> Paced<S> {
     /// A socket on which nothing was read yet.
     pub(crate) fn new(inner: S, requests: Arc<Requests>, patience: Patience) -> Paced<S> {
-        Paced { inner, requests, patience, wait: None, read: Timer::default(), write: Timer::default() }
+        Paced { requests: Some(requests), ..Paced::writes_alone(inner, patience) }
+    }
+
+    /// A socket whose reads are somebody else's to time.
+    pub(crate) fn writes_alone(inner: S, patience: Patience) -> Paced<S> {
+        Paced { inner, requests: None, patience, wait: None, read: Timer::default(), write: Timer::default() }
     }
 
     /// A write came to `written`; if it is pending, for how long it may be.
@@ -124,7 +142,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let this = &mut *self;
         let before = buf.filled().len();
         let read = Pin::new(&mut this.inner).poll_read(cx, buf);
-        let waiting = this.requests.waiting();
+        let Some(requests) = &this.requests else { return read };
+        let waiting = requests.waiting();
         if read.is_ready() {
             let came = buf.filled().len() > before;
             if let Some(request) = waiting.filter(|request| came && this.wait != Some(Wait::Head(*request))) {
@@ -167,8 +186,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = ready!(Pin::new(&mut self.inner).poll_shutdown(cx));
-        Poll::Ready(shut)
+        // With TLS there may be something left to say.
+        let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.paced_write(cx, shut)
     }
 
     fn poll_write_vectored(
@@ -245,6 +265,25 @@ mod tests {
         let began = Instant::now();
         assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
         assert_eq!(began.elapsed().as_secs(), PATIENCE.idle.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_requests_under_way_or_new_ones_is_not_idle() {
+        let requests = Requests::default();
+        let busy = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(70)).await;
+                requests.begin();
+                requests.end();
+            }
+            requests.begin();
+            tokio::time::sleep(Duration::from_secs(1000)).await;
+            requests.end();
+        };
+        let began = Instant::now();
+        tokio::join!(busy, requests.idle(PATIENCE.idle));
+        let idle = began.elapsed().as_secs() - (5 * 70 + 1000);
+        assert!((100..=200).contains(&idle), "{idle} s after the last request");
     }
 
     #[tokio::test(start_paused = true)]
