@@ -1,10 +1,17 @@
 //! What is asked and answered, as JSON over HTTP and in the output of commands.
 
+mod accounts;
+
 use serde::{Deserialize, Serialize};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents};
 use supercargo_eventlog::{DockerApiVersion, Event, Record, RepositoryConfig};
 use supercargo_model::{Digest, Reference, RepoKey, RepoName, Tag, Timestamp};
 use supercargo_registry::{NameInfo, ScrubOptions, Swept, TagInfo};
+
+pub use accounts::{
+    GrantInfo, GroupInfo, IssuedToken, NewGroup, NewPassword, NewToken, NewUser, PermissionInfo, TokenInfo,
+    UserChange, UserInfo,
+};
 
 /// Most records that one page of the log holds.
 pub const LOG_PAGE_RECORDS_MAX: usize = 1000;

@@ -1,7 +1,9 @@
 //! The operations over HTTP: paths, parameters, and what is streamed.
 //!
-//! Until there are accounts, whoever may push may do this too. A browser that a foreign page tells to may not:
-//! a request with an Origin that changes something is refused.
+//! Where the server has accounts, this is for administrators. A browser that a foreign page tells to may not: a
+//! request with an Origin that changes something is refused.
+
+mod accounts;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use supercargo_access::{Authority, Credentials, Passwords, Refused};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
 use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Origin, Record, RepositoryConfig};
 use supercargo_model::RepoKey;
@@ -42,11 +45,28 @@ const EXPORT_RECORDS: u64 = 512;
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-type Shared = State<Arc<Registry>>;
+type Shared = State<Arc<Admin>>;
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// A router for everything below [`BASE`].
-pub fn router(registry: Arc<Registry>) -> Router {
+/// What every handler works with.
+struct Admin {
+    registry: Arc<Registry>,
+    authority: Option<Arc<Authority>>,
+}
+
+impl Admin {
+    /// What hashes passwords.
+    fn passwords(&self) -> Result<&Passwords, Refusal> {
+        self.authority.as_ref().map(|authority| authority.passwords()).ok_or_else(|| {
+            let message = "this server has no accounts: it is served without access control";
+            Refusal::new(StatusCode::CONFLICT, "conflict", message)
+        })
+    }
+}
+
+/// A router for everything below [`BASE`]. Where there is an authority, for administrators alone.
+pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Router {
+    let admin = Arc::new(Admin { registry, authority });
     let api = Router::new()
         .route("/log", get(log_page))
         .route("/log/export", get(log_export))
@@ -66,6 +86,7 @@ pub fn router(registry: Arc<Registry>) -> Router {
         .route("/repositories/{key}/tags", get(tags))
         .route("/repositories/{key}/history", get(tag_history))
         .route("/repositories/{key}/inspect", get(inspect))
+        .merge(accounts::routes())
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint"))
         .method_not_allowed_fallback(async || {
             Refusal::new(
@@ -74,9 +95,58 @@ pub fn router(registry: Arc<Registry>) -> Router {
                 "the endpoint does not have that method",
             )
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), admit))
         .layer(middleware::from_fn(refuse_foreign_pages))
-        .with_state(registry);
+        .with_state(admin);
     Router::new().nest(BASE, api)
+}
+
+/// Who was let in.
+#[derive(Debug, Clone)]
+struct Administrator(Actor);
+
+/// Lets administrators in. The credentials of people are taken, and access tokens, in Basic or as a bearer's;
+/// tokens for pushing and pulling are not.
+async fn admit(State(admin): Shared, mut request: Request, next: Next) -> Response {
+    let Some(authority) = &admin.authority else { return next.run(request).await };
+    let unauthorized = |message: String| {
+        let mut response = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response();
+        let challenge = HeaderValue::from_static("Basic realm=\"supercargo\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        response
+    };
+    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+        return unauthorized("log in as an administrator".to_owned());
+    };
+    let credentials = match Credentials::parse(header.as_bytes()) {
+        Ok(credentials) => credentials,
+        Err(error) => return unauthorized(error.to_string()),
+    };
+    let from = request.extensions().get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
+    // No bearer token is ever issued for this service.
+    let login =
+        authority.authenticate(Some(&credentials), "administration", from, admin.registry.now()).await;
+    let login = match login {
+        Ok(login) => login,
+        Err(Refused::Throttled { retry_after } | Refused::Busy { retry_after }) => {
+            let message = "too many logins: try again later";
+            let mut response =
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).into_response();
+            let seconds = HeaderValue::from(supercargo_access::whole_seconds(retry_after).max(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            return response;
+        }
+        Err(Refused::Unavailable(cause)) => {
+            return Refusal::from(Error::Internal(cause.to_string())).into_response();
+        }
+        Err(refused) => return unauthorized(refused.to_string()),
+    };
+    let Some(user) = login.identity.user().filter(|user| user.administrator) else {
+        let message = "this is for administrators";
+        return Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response();
+    };
+    request.extensions_mut().insert(Administrator(Actor::User(user.name.to_string())));
+    next.run(request).await
 }
 
 async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
@@ -129,7 +199,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
             Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
         };
         Ok(Asking(Caller {
-            actor: Actor::Anonymous,
+            actor: parts.extensions.get::<Administrator>().map_or(Actor::Anonymous, |who| who.0.clone()),
             origin: Origin {
                 api: Api::Admin,
                 remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
@@ -153,22 +223,25 @@ fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
 }
 
 async fn log_page(
-    State(registry): Shared,
+    State(admin): Shared,
     Parameters(query): Parameters<LogQuery>,
 ) -> Answer<crate::api::LogPage> {
+    let registry = Arc::clone(&admin.registry);
     answer(blocking(move || ops::log_page(registry.log(), &query)).await)
 }
 
-async fn log_record(State(registry): Shared, Path(seq): Path<String>) -> Answer<Record> {
+async fn log_record(State(admin): Shared, Path(seq): Path<String>) -> Answer<Record> {
+    let registry = Arc::clone(&admin.registry);
     let seq =
         seq.parse().map_err(|_| Refusal::invalid(format!("{seq:?} is no seq: it is a number from 0 on")))?;
     answer(blocking(move || ops::log_record(registry.log(), seq)).await)
 }
 
 async fn log_export(
-    State(registry): Shared,
+    State(admin): Shared,
     Parameters(range): Parameters<RangeParameters>,
 ) -> Result<Response, Refusal> {
+    let registry = Arc::clone(&admin.registry);
     let size = registry.log().size().map_err(|e| Error::Internal(e.to_string()))?;
     let (from, to) = (range.from.unwrap_or(0), range.to.unwrap_or(size).min(size));
     // A piece at a time: what is exported is never in memory as a whole.
@@ -191,9 +264,10 @@ async fn log_export(
 }
 
 async fn log_follow(
-    State(registry): Shared,
+    State(admin): Shared,
     Parameters(range): Parameters<RangeParameters>,
 ) -> Result<Response, Refusal> {
+    let registry = Arc::clone(&admin.registry);
     let size = registry.log().size().map_err(|e| Error::Internal(e.to_string()))?;
     let follower = registry.log().follow(range.from.unwrap_or(size));
     let pieces = stream::try_unfold(
@@ -232,10 +306,11 @@ fn lines(records: &[Record]) -> Bytes {
 }
 
 async fn gc(
-    State(registry): Shared,
+    State(admin): Shared,
     Asking(caller): Asking,
     Parameters(parameters): Parameters<GcParameters>,
 ) -> Answer<crate::api::GcReport> {
+    let registry = Arc::clone(&admin.registry);
     if parameters.dry_run {
         return answer(blocking(move || ops::plan_gc(&registry)).await);
     }
@@ -243,32 +318,36 @@ async fn gc(
 }
 
 async fn prune(
-    State(registry): Shared,
+    State(admin): Shared,
     Asking(caller): Asking,
     Parameters(parameters): Parameters<PruneParameters>,
 ) -> Answer<crate::api::PruneReport> {
+    let registry = Arc::clone(&admin.registry);
     if parameters.dry_run {
         return answer(blocking(move || ops::plan_prune(&registry)).await);
     }
     answer(until_closing(&registry, ops::prune(&registry, &caller)).await)
 }
 
-async fn sweep(State(registry): Shared) -> Answer<supercargo_registry::Swept> {
+async fn sweep(State(admin): Shared) -> Answer<supercargo_registry::Swept> {
+    let registry = Arc::clone(&admin.registry);
     answer(until_closing(&registry, registry.sweep()).await)
 }
 
 async fn scrub(
-    State(registry): Shared,
+    State(admin): Shared,
     Asking(caller): Asking,
     Parameters(parameters): Parameters<ScrubParameters>,
 ) -> Answer<supercargo_registry::Scrubbed> {
+    let registry = Arc::clone(&admin.registry);
     answer(until_closing(&registry, registry.scrub(&caller, (&parameters).into(), |_| {})).await)
 }
 
 async fn verify(
-    State(registry): Shared,
+    State(admin): Shared,
     Parameters(parameters): Parameters<VerifyParameters>,
 ) -> Answer<supercargo_registry::VerifyReport> {
+    let registry = Arc::clone(&admin.registry);
     let wanted = Wanted(Arc::new(AtomicBool::new(true)));
     let still_wanted = Arc::clone(&wanted.0);
     let verified = Arc::clone(&registry);
@@ -303,83 +382,93 @@ async fn until_closing<T>(
     }
 }
 
-async fn repositories(State(registry): Shared) -> Answer<Vec<supercargo_registry::RepositoryInfo>> {
+async fn repositories(State(admin): Shared) -> Answer<Vec<supercargo_registry::RepositoryInfo>> {
+    let registry = Arc::clone(&admin.registry);
     answer(registry.repositories())
 }
 
-async fn repository(State(registry): Shared, Key(key): Key) -> Answer<supercargo_registry::RepositoryInfo> {
+async fn repository(State(admin): Shared, Key(key): Key) -> Answer<supercargo_registry::RepositoryInfo> {
+    let registry = Arc::clone(&admin.registry);
     answer(registry.repository(&key))
 }
 
 async fn create_repository(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Asking(caller): Asking,
     settings: Result<Json<RepositoryChange>, JsonRejection>,
 ) -> Result<Response, Refusal> {
+    let registry = Arc::clone(&admin.registry);
     let config = body(settings)?.apply(RepositoryConfig::default());
     registry.create_repository(&caller, &key, config).await?;
     Ok((StatusCode::CREATED, Json(registry.repository(&key)?)).into_response())
 }
 
 async fn configure_repository(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Asking(caller): Asking,
     change: Result<Json<RepositoryChange>, JsonRejection>,
 ) -> Answer<supercargo_registry::RepositoryInfo> {
+    let registry = Arc::clone(&admin.registry);
     answer(ops::configure_repository(&registry, &caller, &key, body(change)?).await)
 }
 
 async fn remove_repository(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Asking(caller): Asking,
     Parameters(parameters): Parameters<RemoveParameters>,
 ) -> Result<StatusCode, Refusal> {
+    let registry = Arc::clone(&admin.registry);
     registry.remove_repository(&caller, &key, parameters.force).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn names(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Parameters(parameters): Parameters<NamesParameters>,
 ) -> Answer<crate::api::NamesPage> {
+    let registry = Arc::clone(&admin.registry);
     answer(blocking(move || ops::names(&registry, &key, &parameters)).await)
 }
 
 async fn delete_name(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Asking(caller): Asking,
     Parameters(parameters): Parameters<NameParameters>,
 ) -> Result<StatusCode, Refusal> {
+    let registry = Arc::clone(&admin.registry);
     registry.delete_name(&caller, &key, &parameters.name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn tags(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Parameters(parameters): Parameters<TagsParameters>,
 ) -> Answer<crate::api::TagsPage> {
+    let registry = Arc::clone(&admin.registry);
     answer(blocking(move || ops::tags(&registry, &key, &parameters)).await)
 }
 
 async fn tag_history(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Parameters(parameters): Parameters<TagParameters>,
 ) -> Answer<Vec<supercargo_registry::TagChangeInfo>> {
+    let registry = Arc::clone(&admin.registry);
     answer(blocking(move || registry.tag_history(&key, &parameters.name, &parameters.tag)).await)
 }
 
 async fn inspect(
-    State(registry): Shared,
+    State(admin): Shared,
     Key(key): Key,
     Parameters(parameters): Parameters<InspectParameters>,
 ) -> Answer<supercargo_registry::Inspection> {
+    let registry = Arc::clone(&admin.registry);
     let reference = parameters.reference().map_err(Refusal::invalid)?;
     answer(blocking(move || registry.inspect(&key, &parameters.name, &reference)).await)
 }

@@ -4,6 +4,7 @@
 //! HTTP surface below `/api/supercargo/v1` ([`router`]). The command line runs the same operations on a data
 //! folder. What does not: pushing and pulling, and any rule about what may be done.
 
+pub mod accounts;
 pub mod api;
 mod error;
 mod http;

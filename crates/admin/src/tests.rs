@@ -76,7 +76,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         registry.ensure_first_repository().await.unwrap();
-        let router = crate::router(Arc::clone(&registry));
+        let router = crate::router(Arc::clone(&registry), None);
         Fixture { registry, router, _folder: folder }
     }
 

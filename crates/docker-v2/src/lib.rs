@@ -11,6 +11,7 @@ mod blobs;
 mod body;
 pub mod error;
 mod etag;
+mod gate;
 mod manifests;
 mod page;
 mod query;
@@ -19,6 +20,7 @@ mod referrers;
 mod response;
 mod route;
 mod tags;
+mod token;
 mod uploads;
 
 use std::fmt;
@@ -31,6 +33,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use supercargo_access::Authority;
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
 use supercargo_eventlog::{Actor, Api, Origin};
 use supercargo_model::{RepoKey, RepoName};
@@ -39,6 +42,7 @@ use supercargo_registry::{Caller, Registry, UploadId};
 
 use crate::body::BodyStream;
 use crate::error::Failure;
+use crate::gate::{Admitted, TOKEN_PATH};
 use crate::route::Route;
 
 /// One repository, served below a prefix.
@@ -54,6 +58,8 @@ pub struct Mount {
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Who decides what callers may do; everybody may do everything where there is none.
+    pub authority: Option<Arc<Authority>>,
     /// How long a client may send nothing of a body that it has begun.
     pub body_timeout: Duration,
 }
@@ -98,11 +104,17 @@ impl Surface {
     }
 
     /// Who is asking. The one place where a request becomes a caller.
-    #[expect(clippy::unused_self, reason = "who may say who they are is the surface's to know")]
     fn caller(&self, parts: &Parts) -> Caller {
+        let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, Admitted::actor);
+        self.caller_as(parts, actor)
+    }
+
+    /// A caller that is this one for certain.
+    #[expect(clippy::unused_self, reason = "a surface's callers come through it")]
+    fn caller_as(&self, parts: &Parts, actor: Actor) -> Caller {
         let text = |header: &HeaderName| parts.headers.get(header).map(origin_text);
         Caller {
-            actor: Actor::Anonymous,
+            actor,
             origin: Origin {
                 api: Api::DockerV2,
                 remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
@@ -112,10 +124,18 @@ impl Surface {
         }
     }
 
-    async fn answer(&self, parts: &Parts, body: &mut BodyStream) -> Result<Response, Failure> {
+    async fn answer(&self, parts: &mut Parts, body: &mut BodyStream) -> Result<Response, Failure> {
         // Only requests below the prefix are routed here.
         let path = parts.uri.path().strip_prefix(self.mount.prefix.as_str()).unwrap_or_default();
-        match Route::parse(&parts.method, path)? {
+        if let Some(authority) = self.settings.authority.as_ref().filter(|_| path == TOKEN_PATH) {
+            return token::answer(self, authority, parts, body).await;
+        }
+        let route = Route::parse(&parts.method, path)?;
+        if let Some(admitted) = self.admit(parts, &route).await? {
+            parts.extensions.insert(admitted);
+        }
+        let parts = &*parts;
+        match route {
             Route::Ping => Ok(base::ping()),
             Route::ListNames => tags::list_names(self, parts),
             Route::ListTags { name } => tags::list_tags(self, parts, &name),
@@ -141,9 +161,9 @@ impl Surface {
 }
 
 async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
-    let mut response = match surface.answer(&parts, &mut body).await {
+    let mut response = match surface.answer(&mut parts, &mut body).await {
         Ok(response) => response,
         Err(failure) => {
             body.discard().await;

@@ -29,7 +29,8 @@ pub(crate) fn list_tags(surface: &Surface, parts: &Parts, name: &RepoName) -> Re
 pub(crate) fn list_names(surface: &Surface, parts: &Parts) -> Result<Response, Failure> {
     let query = Query::parse(parts.uri.query());
     let page = PageRequest::parse(&query)?;
-    let names = surface.registry.catalog(surface.repository(), page.last, page.n)?;
+    let shown = |name: &RepoName| surface.may_read(parts, name);
+    let names = surface.registry.catalog(surface.repository(), page.last, page.n, shown)?;
     let entries: Vec<&str> = names.entries.iter().map(RepoName::as_str).collect();
     let mut response = response::json(StatusCode::OK, json!({ "repositories": entries }).to_string());
     if let Some(last) = names.entries.last().filter(|_| names.more) {

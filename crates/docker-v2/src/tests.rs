@@ -49,7 +49,8 @@ impl Fixture {
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         registry.ensure_first_repository().await.unwrap();
         let mount = Mount { repository: RepoKey::parse("docker-local").unwrap(), prefix: prefix.to_owned() };
-        let router = router(registry, mount, Settings { body_timeout: Duration::from_secs(30) });
+        let router =
+            router(registry, mount, Settings { authority: None, body_timeout: Duration::from_secs(30) });
         Fixture { router, prefix, _folder: folder }
     }
 
@@ -513,7 +514,11 @@ async fn a_caller_is_who_the_request_says_within_limits() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::open(Options::new(folder.path())).unwrap();
     let mount = Mount { repository: RepoKey::parse("r").unwrap(), prefix: String::new() };
-    let surface = Surface { registry, mount, settings: Settings { body_timeout: Duration::from_secs(1) } };
+    let surface = Surface {
+        registry,
+        mount,
+        settings: Settings { authority: None, body_timeout: Duration::from_secs(1) },
+    };
     let mut parts = http::Request::new(()).into_parts().0;
     assert_eq!(surface.caller(&parts).origin, Origin::local(Api::DockerV2));
     let agent = "é".repeat(ORIGIN_TEXT_BYTES_MAX);

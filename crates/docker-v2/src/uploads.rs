@@ -14,6 +14,25 @@ use crate::query::Query;
 use crate::range::ChunkRange;
 use crate::response::{self, CONTENT_DIGEST, UPLOAD_UUID};
 
+/// Where a blob may be mounted from: `None` from nowhere, `Some(None)` from anywhere. What the caller may not read
+/// is as if it were not there.
+fn readable(
+    surface: &Surface,
+    parts: &Parts,
+    digest: &Digest,
+    from: Option<RepoName>,
+) -> Result<Option<Option<RepoName>>, Failure> {
+    if surface.may_pull_everything(parts) {
+        return Ok(Some(from));
+    }
+    if let Some(from) = from {
+        return Ok(surface.may_pull(parts, &from).then_some(Some(from)));
+    }
+    let holder =
+        surface.registry.holder(surface.repository(), digest, |name| surface.may_pull(parts, name))?;
+    Ok(holder.map(Some))
+}
+
 /// `POST /v2/<name>/blobs/uploads/`: mounts a blob (`mount`, perhaps `from`), or takes it whole (`digest`),
 /// or starts a session. A mount that can't be made is a session, whatever the reason.
 pub(crate) async fn start(
@@ -33,6 +52,7 @@ pub(crate) async fn start(
     let caller = surface.caller(parts);
     if let Some(digest) = mount
         && let Ok(from) = query.get("from").map(RepoName::parse).transpose()
+        && let Some(from) = readable(surface, parts, &digest, from)?
         && surface.registry.mount_blob(&caller, surface.repository(), name, digest, from.as_ref()).await?
     {
         return stored(surface, name, &digest);

@@ -67,6 +67,20 @@ impl Registry {
         self.account(caller, AccountCommand::SetPassword { user, password }).await
     }
 
+    /// Records a better hash of the password that a user has. Nothing, where it has another by now.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], and those of a commit.
+    pub async fn upgrade_password(
+        &self,
+        caller: &Caller,
+        user: UserName,
+        replaces: PasswordHash,
+        hash: PasswordHash,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::UpgradePassword { user, replaces, hash }).await
+    }
+
     /// Removes a user with its tokens, memberships and permissions.
     ///
     /// # Errors

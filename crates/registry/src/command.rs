@@ -103,6 +103,12 @@ pub(crate) enum AccountCommand {
         user: UserName,
         password: Option<PasswordHash>,
     },
+    /// The same password, hashed better; nothing, where the user has another by now.
+    UpgradePassword {
+        user: UserName,
+        replaces: PasswordHash,
+        hash: PasswordHash,
+    },
     RemoveUser {
         user: UserName,
     },

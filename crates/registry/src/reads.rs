@@ -9,7 +9,8 @@ use futures_util::{StreamExt, stream};
 use supercargo_blobs::{BlobFile, StoreError};
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
 use supercargo_projections::tables::{
-    BlobRow, Blobs, Contents, Manifests, NameId, Names, Referrers, Repositories, Table, Tags, prefix,
+    BlobRow, Blobs, Contents, Holders, Manifests, NameId, Names, NamesById, Referrers, Repositories, Table,
+    Tags, prefix,
 };
 use supercargo_projections::{KeyWriter, Snapshot, prefix_end};
 
@@ -284,11 +285,17 @@ impl Registry {
         Ok(found)
     }
 
-    /// Names after `last`, at most `n`, in byte order.
+    /// Names after `last` that are to be shown, at most `n`, in byte order.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`].
-    pub fn catalog(&self, repository: &RepoKey, last: Option<&str>, n: usize) -> Result<Page<RepoName>> {
+    pub fn catalog(
+        &self,
+        repository: &RepoKey,
+        last: Option<&str>,
+        n: usize,
+        shown: impl Fn(&RepoName) -> bool,
+    ) -> Result<Page<RepoName>> {
         let snapshot = self.snapshot()?;
         known_repository(&snapshot, repository)?;
         let prefix = prefix::names(repository);
@@ -297,7 +304,36 @@ impl Registry {
             start.extend_from_slice(last.as_bytes());
             start.push(1);
         }
-        page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), _| Some(name))
+        page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), _| Some(name).filter(&shown))
+    }
+
+    /// A name of the repository that holds a blob, and that the caller may know of.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn holder(
+        &self,
+        repository: &RepoKey,
+        digest: &Digest,
+        known: impl Fn(&RepoName) -> bool,
+    ) -> Result<Option<RepoName>> {
+        let snapshot = self.snapshot()?;
+        let prefix = prefix::holders(digest);
+        let mut found = None;
+        let mut failed = None;
+        let mut each = |(_, id): (Digest, NameId), ()| {
+            let name = snapshot.get::<NamesById>(&id).and_then(|name| {
+                let held = snapshot.get::<Contents>(&(id, *digest))?.is_some_and(|content| content.blob);
+                Ok(name.filter(|(key, name)| held && key == repository && known(name)))
+            });
+            match name {
+                Ok(name) => found = name.map(|(_, name)| name),
+                Err(e) => failed = Some(e),
+            }
+            found.is_none() && failed.is_none()
+        };
+        snapshot.visit::<Holders>(&prefix, &prefix_end(&prefix), &mut each).map_err(Error::internal)?;
+        failed.map_or(Ok(found), |e| Err(Error::internal(e)))
     }
 
     /// Referrers of a subject after `last`, at most `n`, by digest; those of an artifact type, where one is

@@ -60,6 +60,14 @@ enum Command {
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
     #[command(subcommand)]
+    User(commands::account::UserCommand),
+    #[command(subcommand)]
+    Group(commands::account::GroupCommand),
+    #[command(subcommand)]
+    Token(commands::account::TokenCommand),
+    #[command(subcommand)]
+    Permission(commands::account::PermissionCommand),
+    #[command(subcommand)]
     Config(commands::config::Command),
 }
 
@@ -80,6 +88,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Name(command) => commands::repo::run_name(command, &common),
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::User(command) => commands::account::run_user(command, &common),
+        Command::Group(command) => commands::account::run_group(command, &common),
+        Command::Token(command) => commands::account::run_token(command, &common),
+        Command::Permission(command) => commands::account::run_permission(command, &common),
         Command::Config(command) => commands::config::run(command, &common),
     };
     match outcome {

@@ -3,6 +3,7 @@
 //! What lives here: everything that knows of files, variables, flags, sockets and the terminal. What does
 //! not: what a registry does, which is the libraries'.
 
+mod accounts;
 mod cli;
 mod commands;
 mod config;

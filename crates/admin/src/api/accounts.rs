@@ -179,7 +179,6 @@ pub struct IssuedToken {
 
 /// Who may do what, where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PermissionInfo {
     /// Who and where.
     #[serde(flatten)]

@@ -30,6 +30,12 @@ pub(super) fn decide(view: &mut impl Rows, command: &AccountCommand, now: Timest
             change_user(view, user, *administrator, *disabled)
         }
         AccountCommand::SetPassword { user, password } => set_password(view, user, password.as_ref()),
+        AccountCommand::UpgradePassword { user: name, replaces, hash } => {
+            let known = user(view, name)?;
+            let same = known.password.as_ref() == Some(replaces);
+            let event = Event::PasswordSet { user: name.clone(), password: Some(hash.clone()) };
+            Ok(if same { vec![event] } else { Vec::new() })
+        }
         AccountCommand::RemoveUser { user } => remove_user(view, user),
         AccountCommand::CreateGroup { group, description } => create_group(view, group, description),
         AccountCommand::RemoveGroup { group } => remove_group(view, group),

@@ -449,7 +449,7 @@ impl Sides {
             let repository: RepoKey = repository.parse().unwrap();
             let names = self.model.held.keys().filter(|name| name.0 == repository);
             let names: Vec<_> = names.map(|name| name.1.clone()).collect();
-            assert_eq!(self.registry().catalog(&repository, None, 100).unwrap().entries, names);
+            assert_eq!(self.registry().catalog(&repository, None, 100, |_| true).unwrap().entries, names);
             let holds = self.registry().repository(&repository).unwrap().holds;
             assert_eq!(holds.names, names.len() as u64);
             assert_eq!(holds.bytes, self.model.bytes(&repository));

@@ -1,5 +1,6 @@
 //! One module per command: its arguments, and what it does.
 
+pub(crate) mod account;
 pub(crate) mod config;
 pub(crate) mod log;
 pub(crate) mod maintain;

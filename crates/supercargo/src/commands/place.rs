@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use supercargo_admin::{BASE, ErrorBody};
@@ -34,6 +35,10 @@ pub(crate) struct Place {
     /// A file with the authority that signed for an https server, where this machine does not trust it.
     #[arg(long, value_name = "FILE", requires = "server", help_heading = WHERE)]
     ca: Option<PathBuf>,
+
+    /// A file with `user:password`, or with an access token, for a server that has accounts.
+    #[arg(long, value_name = "FILE", requires = "server", help_heading = WHERE)]
+    login_file: Option<PathBuf>,
 }
 
 impl Place {
@@ -76,7 +81,8 @@ impl Place {
     /// # Errors
     /// [`Failure::Usage`] where its URL is none.
     pub(crate) fn remote(&self) -> Result<Option<Remote>, Failure> {
-        self.server.as_deref().map(|url| Remote::new(url, self.ca.as_deref())).transpose()
+        let remote = |url| Remote::new(url, self.ca.as_deref(), self.login_file.as_deref());
+        self.server.as_deref().map(remote).transpose()
     }
 }
 
@@ -154,14 +160,29 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a file with a login says in an Authorization header.
+///
+/// # Errors
+/// [`Failure::Usage`] where it can't be read.
+fn authorization(file: &Path) -> Result<String, Failure> {
+    let login = crate::accounts::first_line(file)?;
+    Ok(match login.expose() {
+        basic if basic.contains(':') => {
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(basic))
+        }
+        token => format!("Bearer {token}"),
+    })
+}
+
 /// A server's administration API.
 pub(crate) struct Remote {
     agent: ureq::Agent,
     base: String,
+    authorization: Option<String>,
 }
 
 impl Remote {
-    fn new(url: &str, ca: Option<&Path>) -> Result<Remote, Failure> {
+    fn new(url: &str, ca: Option<&Path>, login: Option<&Path>) -> Result<Remote, Failure> {
         let url = url.trim_end_matches('/');
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         if !url.starts_with("http://") && !url.starts_with("https://") {
@@ -182,7 +203,11 @@ impl Remote {
             .timeout_connect(Some(std::time::Duration::from_secs(10)))
             .user_agent(concat!("supercargo/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Remote { agent: config.into(), base: format!("{url}{BASE}") })
+        Ok(Remote {
+            agent: config.into(),
+            base: format!("{url}{BASE}"),
+            authorization: login.map(authorization).transpose()?,
+        })
     }
 
     /// # Errors
@@ -192,7 +217,7 @@ impl Remote {
         path: &str,
         parameters: &P,
     ) -> Result<T, Failure> {
-        let request = with_query(self.agent.get(format!("{}{path}", self.base)), parameters)?;
+        let request = with_query(self.signed(self.agent.get(format!("{}{path}", self.base))), parameters)?;
         self.read(request.call())
     }
 
@@ -203,14 +228,42 @@ impl Remote {
         path: &str,
         parameters: &P,
     ) -> Result<T, Failure> {
-        let request = with_query(self.agent.post(format!("{}{path}", self.base)), parameters)?;
+        let request = with_query(self.signed(self.agent.post(format!("{}{path}", self.base))), parameters)?;
         self.read(request.send_empty())
     }
 
     /// # Errors
     /// [`Failure`] with the server's own message.
     pub(crate) fn put<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
-        self.read(self.agent.put(format!("{}{path}", self.base)).send_json(body))
+        self.read(self.signed(self.agent.put(format!("{}{path}", self.base))).send_json(body))
+    }
+
+    /// Puts what is not answered with anything.
+    ///
+    /// # Errors
+    /// [`Failure`] with the server's own message.
+    pub(crate) fn put_nothing<B: Serialize>(&self, path: &str, body: &B) -> Result<(), Failure> {
+        let request = self.signed(self.agent.put(format!("{}{path}", self.base)));
+        let response = request.send_json(body).map_err(|e| self.unreachable(&e))?;
+        refused(response).map(|_| ())
+    }
+
+    /// # Errors
+    /// [`Failure`] with the server's own message.
+    pub(crate) fn post_body<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
+        self.read(self.signed(self.agent.post(format!("{}{path}", self.base))).send_json(body))
+    }
+
+    /// Says who is asking, where that is in the environment.
+    fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        }
     }
 
     /// # Errors
@@ -220,13 +273,13 @@ impl Remote {
         path: &str,
         body: &B,
     ) -> Result<T, Failure> {
-        self.read(self.agent.patch(format!("{}{path}", self.base)).send_json(body))
+        self.read(self.signed(self.agent.patch(format!("{}{path}", self.base))).send_json(body))
     }
 
     /// # Errors
     /// [`Failure`] with the server's own message.
     pub(crate) fn delete<P: Serialize>(&self, path: &str, parameters: &P) -> Result<(), Failure> {
-        let request = with_query(self.agent.delete(format!("{}{path}", self.base)), parameters)?;
+        let request = with_query(self.signed(self.agent.delete(format!("{}{path}", self.base))), parameters)?;
         let response = request.call().map_err(|e| self.unreachable(&e))?;
         refused(response).map(|_| ())
     }
@@ -240,7 +293,7 @@ impl Remote {
         path: &str,
         parameters: &P,
     ) -> Result<impl BufRead + use<P>, Failure> {
-        let request = with_query(self.agent.get(format!("{}{path}", self.base)), parameters)?;
+        let request = with_query(self.signed(self.agent.get(format!("{}{path}", self.base))), parameters)?;
         let response = request.call().map_err(|e| self.unreachable(&e))?;
         Ok(BufReader::new(refused(response)?.into_body().into_reader()))
     }

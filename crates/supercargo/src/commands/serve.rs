@@ -1,8 +1,9 @@
 //! `supercargo serve`: opens the data folder, listens, works, and ends in good order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use supercargo_access::Authority;
 use supercargo_docker_v2::{Mount, Settings};
 use supercargo_registry::Registry;
 use supercargo_workers::Workers;
@@ -18,7 +19,7 @@ use crate::failure::Failure;
 use crate::http::{App, Listener, Server, Surfaces, bind};
 use crate::metrics::Metrics;
 use crate::tls::{ClientAuthority, Files, Secure, SelfSigned, Trust};
-use crate::{output, telemetry};
+use crate::{accounts, output, telemetry};
 
 /// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -52,6 +53,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     san: Vec<String>,
 
+    /// Gives access to users alone, by their permissions; makes the administrator `admin` at the first start.
+    #[arg(long)]
+    accounts: bool,
+
+    /// A file whose first line is the first administrator's password. Without it one is made up and printed once.
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
+
     /// Lets everybody who can reach a listener push and delete, also from other machines.
     #[arg(long)]
     allow_anonymous: bool,
@@ -72,6 +81,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         data: args.data.clone(),
         listen: args.listen.clone(),
         allow_anonymous: args.allow_anonymous,
+        accounts: args.accounts,
         self_signed: args.self_signed,
         san: args.san.clone(),
         log_format: args.log_format,
@@ -85,13 +95,19 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(Failure::failed)?;
-    let served = runtime.block_on(serve(&config, open_files, common.json));
+    let served =
+        runtime.block_on(serve(&config, args.admin_password_file.as_deref(), open_files, common.json));
     // What is left by now did not end in its time; waiting for it again would double that time.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    admin_password: Option<&Path>,
+    open_files: u64,
+    json: bool,
+) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     // Before anything is written: an address that is taken, or a certificate that is none, must leave no data
     // folder behind.
@@ -107,7 +123,8 @@ async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failu
         bound.push(Bound { listen, spoken, secure, listener });
     }
     let registry = Registry::open(config.options())?;
-    let served = with_registry(config, &registry, bound, open_files, json, &mut signals).await;
+    let served =
+        with_registry(config, &registry, admin_password, bound, open_files, json, &mut signals).await;
     let closing = Arc::clone(&registry);
     // The thread can only panic, and then there is nothing left to close.
     let _ = tokio::task::spawn_blocking(move || closing.close()).await;
@@ -127,6 +144,7 @@ struct Bound<'a> {
 async fn with_registry(
     config: &Config,
     registry: &Arc<Registry>,
+    admin_password: Option<&Path>,
     bound: Vec<Bound<'_>>,
     open_files: u64,
     json: bool,
@@ -135,7 +153,11 @@ async fn with_registry(
     registry.ensure_first_repository().await.map_err(Failure::failed)?;
     let workers = Workers::start(registry, &config.workers()).await.map_err(Failure::failed)?;
     let metrics = Arc::new(Metrics::new(registry, workers.states()));
-    let settings = Settings { body_timeout: config.http.body_timeout };
+    let authority = match config.accounts {
+        true => Some(with_accounts(config, registry, admin_password, json).await?),
+        false => None,
+    };
+    let settings = Settings { authority: authority.clone(), body_timeout: config.http.body_timeout };
     let mut listeners = Vec::new();
     let mut secured = Vec::new();
     let made = made_certificate(config).await?;
@@ -153,7 +175,7 @@ async fn with_registry(
             Spoken::Http | Spoken::Https(_) => {
                 let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
                 let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone())
-                    .merge(supercargo_admin::router(Arc::clone(registry)));
+                    .merge(supercargo_admin::router(Arc::clone(registry), authority.clone()));
                 Surfaces::Router(router)
             }
         };
@@ -209,6 +231,29 @@ async fn with_registry(
     }
     workers.stop().await;
     Ok(())
+}
+
+/// Starts access control, with somebody to administer it.
+async fn with_accounts(
+    config: &Config,
+    registry: &Arc<Registry>,
+    admin_password: Option<&Path>,
+    json: bool,
+) -> Result<Arc<Authority>, Failure> {
+    let (data, from) = (config.data.clone(), Arc::clone(registry));
+    let authority = tokio::task::spawn_blocking(move || accounts::start(&data, &from));
+    let authority = authority.await.map_err(Failure::failed)??;
+    let first = accounts::ensure_administrator(registry, authority.passwords(), admin_password).await?;
+    if let Some((name, password)) = first {
+        let password = password.expose();
+        if json {
+            output::json(&serde_json::json!({ "administrator": name, "password": password }))?;
+        } else {
+            output::line(format_args!("administrator {name}, password {password} (shown this once)"))?;
+        }
+    }
+    tokio::spawn(accounts::write_down(Arc::clone(registry), Arc::clone(&authority)));
+    Ok(authority)
 }
 
 /// The certificate that is made here, where one is.

@@ -31,6 +31,7 @@ pub(crate) struct Overrides {
     pub(crate) listen: Vec<String>,
     /// `--allow-anonymous`.
     pub(crate) allow_anonymous: bool,
+    pub(crate) accounts: bool,
     /// `--self-signed`.
     pub(crate) self_signed: bool,
     /// `--san`, each of them.
@@ -268,6 +269,9 @@ fn overrides_layer(overrides: &Overrides) -> Layer {
     if !overrides.listen.is_empty() {
         let listen = overrides.listen.iter().map(|listen| Value::from(listen.as_str())).collect::<Vec<_>>();
         insert(&mut values, "listen", Value::from(listen));
+    }
+    if overrides.accounts {
+        insert(&mut values, "accounts", Value::from(true));
     }
     if overrides.allow_anonymous {
         insert(&mut values, "allow_anonymous", Value::from(true));

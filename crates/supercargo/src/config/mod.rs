@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     /// Whether anybody who can reach a listener beyond loopback may push and delete.
     pub(crate) allow_anonymous: bool,
+    /// Whether access is given to users alone, by their permissions.
+    pub(crate) accounts: bool,
     /// Proxies whose word on the client's address is taken.
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) gc: Gc,
@@ -205,6 +207,7 @@ impl Default for Config {
                 speaks: Speaks::Unsaid,
             }],
             allow_anonymous: false,
+            accounts: false,
             trusted_proxies: Vec::new(),
             gc: Gc {
                 schedule: Schedule::Every(minutes(5)),
@@ -327,12 +330,13 @@ impl Config {
         if let Some(open) =
             self.listen.iter().find(|listen| serves(listen) && !listen.address.ip().is_loopback())
             && !self.allow_anonymous
+            && !self.accounts
         {
             return Err((
                 "listen",
                 format!(
                     "{} can be reached from other machines, and without accounts anybody there could push and \
-                     delete. Listen on a loopback address such as 127.0.0.1:{} (behind a proxy that \
+                     delete. Turn accounts on (--accounts), listen on a loopback address such as 127.0.0.1:{} (behind a proxy that \
                      authenticates, say), or set allow_anonymous = true (--allow-anonymous) where that is meant",
                     open.address,
                     open.address.port()

@@ -106,7 +106,7 @@ const SIZE_UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// `90s`, `5m`, `1h30m`, `7d`, `250ms`.
-fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     sum_of_units(text, &TIME_UNITS)
         .map(Duration::from_millis)
         .ok_or_else(|| ValueError::Duration(text.to_owned()))

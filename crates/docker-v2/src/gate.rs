@@ -1,0 +1,241 @@
+//! Who may pass: what an operation needs, who is asking, and what a client is told that may not do it.
+//!
+//! The decision is made of the operation and the name in its path, before anything is looked up: what a caller may
+//! not read can't be told from what does not exist, by status, body or time. Who somebody is and what they may do
+//! is `supercargo-access`'s to know; here are the protocol's words for it (the distribution project's token
+//! authentication specification).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, header};
+use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
+use supercargo_eventlog::Actor;
+use supercargo_model::RepoName;
+use supercargo_model::account::Actions;
+use supercargo_registry::{Peer, Scheme};
+
+use crate::Surface;
+use crate::error::{Code, Failure};
+use crate::response;
+use crate::route::Route;
+
+/// Where bearer tokens are had, below the prefix.
+pub(crate) const TOKEN_PATH: &str = "/v2/token";
+
+/// Whoever sent a request, known and let in. Left in its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    login: Login,
+    rights: Arc<Rights>,
+}
+
+impl Admitted {
+    /// Who is recorded as having done it.
+    pub(crate) fn actor(&self) -> Actor {
+        self.login.identity.name().map_or(Actor::Anonymous, |name| Actor::User(name.to_string()))
+    }
+}
+
+/// What an operation needs to be allowed.
+enum Need<'r> {
+    /// To have logged in, or to have asked for a token as nobody.
+    Ping,
+    /// To list names.
+    Catalog,
+    /// To do something with a name.
+    Name(&'r RepoName, Actions),
+}
+
+impl<'r> Need<'r> {
+    fn of(route: &'r Route) -> Need<'r> {
+        match route {
+            Route::Ping => Need::Ping,
+            Route::ListNames => Need::Catalog,
+            Route::ListTags { name }
+            | Route::GetManifest { name, .. }
+            | Route::CheckManifest { name, .. }
+            | Route::GetBlob { name, .. }
+            | Route::CheckBlob { name, .. }
+            | Route::ListReferrers { name, .. } => Need::Name(name, Actions::READ),
+            Route::PushManifest { name, .. }
+            | Route::StartUpload { name }
+            | Route::UploadStatus { name, .. }
+            | Route::AppendUpload { name, .. }
+            | Route::FinishUpload { name, .. }
+            | Route::CancelUpload { name, .. } => Need::Name(name, Actions::WRITE),
+            Route::DeleteManifest { name, .. } | Route::DeleteBlob { name, .. } => {
+                Need::Name(name, Actions::DELETE)
+            }
+        }
+    }
+
+    /// What a client should ask a token for.
+    fn scope(&self) -> Option<Access> {
+        match self {
+            Need::Ping => None,
+            Need::Catalog => {
+                Some(Access { resource: Resource::Catalog, repository: None, actions: Actions::ALL })
+            }
+            Need::Name(name, actions) => {
+                // Who pushes also asks what is there.
+                let actions = if actions.write { actions.or(Actions::READ) } else { *actions };
+                let resource = Resource::repository((*name).clone());
+                Some(Access { resource, repository: None, actions })
+            }
+        }
+    }
+}
+
+/// The client's address; requests that come by no network are local.
+pub(crate) fn client(parts: &Parts) -> IpAddr {
+    parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
+}
+
+/// What a request carries to prove who sent it.
+///
+/// # Errors
+/// A header that is not understood, or several.
+pub(crate) fn credentials(parts: &Parts) -> Result<Option<Credentials>, Failure> {
+    let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(Failure::new(Code::Unauthorized).message("send one Authorization header"));
+    }
+    let parsed = Credentials::parse(header.as_bytes());
+    parsed.map(Some).map_err(|error| Failure::new(Code::Unauthorized).message(error.to_string()))
+}
+
+impl Surface {
+    /// Lets a request in, or says why not. `None` where everybody may do everything.
+    ///
+    /// # Errors
+    /// UNAUTHORIZED with a challenge, DENIED, TOOMANYREQUESTS, or what kept it from being found out.
+    pub(crate) async fn admit(&self, parts: &Parts, route: &Route) -> Result<Option<Admitted>, Failure> {
+        let Some(authority) = &self.settings.authority else { return Ok(None) };
+        let need = Need::of(route);
+        let challenged = |failure: Failure, error: Option<&str>| {
+            failure.header(header::WWW_AUTHENTICATE, self.challenge(parts, need.scope(), error))
+        };
+        let login = match credentials(parts) {
+            Ok(credentials) => self.login(authority, parts, credentials.as_ref()).await,
+            Err(failure) => return Err(challenged(failure, None)),
+        };
+        let login = login.map_err(|refused| {
+            let error = matches!(refused, Refused::Bearer(_)).then_some("invalid_token");
+            let failure = refusal(&refused);
+            if failure.code() == Code::Unauthorized { challenged(failure, error) } else { failure }
+        })?;
+        let rights = authority.rights(&login.identity).map_err(|e| Failure::internal(e.to_string()))?;
+        let repository = self.repository();
+        let (covered, allowed) = match &need {
+            // Clients learn here that, and where, they are to log in.
+            Need::Ping => (login.method != Method::Anonymous, true),
+            Need::Catalog => (login.covers_catalog() && login.method != Method::Anonymous, true),
+            Need::Name(name, actions) => {
+                (login.covers(repository, name, *actions), rights.allow(repository, name, *actions))
+            }
+        };
+        if covered && allowed {
+            return Ok(Some(Admitted { login, rights: Arc::new(rights) }));
+        }
+        if login.identity.name().is_none() {
+            return Err(challenged(Failure::new(Code::Unauthorized), None));
+        }
+        if !allowed {
+            return Err(Failure::new(Code::Denied));
+        }
+        // The user may do it, and the token was not asked for it: a client gets another and comes again.
+        Err(challenged(Failure::new(Code::Unauthorized), Some("insufficient_scope")))
+    }
+
+    /// Who a request comes from.
+    ///
+    /// # Errors
+    /// Why the credentials are not taken.
+    pub(crate) async fn login(
+        &self,
+        authority: &Authority,
+        parts: &Parts,
+        credentials: Option<&Credentials>,
+    ) -> Result<Login, Refused> {
+        let now = self.registry.now();
+        let login = authority.authenticate(credentials, self.service(), client(parts), now).await?;
+        if let Some(upgrade) = &login.upgrade {
+            let caller = self.caller_as(parts, Actor::User(upgrade.user.to_string()));
+            let (user, old, new) = (upgrade.user.clone(), upgrade.replaces.clone(), upgrade.hash.clone());
+            // The old hash goes on being good, so a login need not fail with this.
+            if let Err(error) = self.registry.upgrade_password(&caller, user, old, new).await {
+                tracing::warn!(%error, "a password's better hash was not recorded");
+            }
+        }
+        Ok(login)
+    }
+
+    /// What tokens are for here: the repository. A token for another is not taken.
+    pub(crate) fn service(&self) -> &str {
+        self.repository().as_str()
+    }
+
+    /// Where and how a client gets what it lacks (RFC 6750, section 3).
+    fn challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> HeaderValue {
+        let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
+        let host = parts.uri.authority().map(ToString::to_string).or_else(|| {
+            parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
+        });
+        // What is not a host can't break out of the quotes.
+        let host = host.unwrap_or_default().replace(['"', '\\'], "");
+        let mut text = format!(
+            "Bearer realm=\"{scheme}://{host}{}{TOKEN_PATH}\",service=\"{}\"",
+            self.mount.prefix,
+            self.service()
+        );
+        if let Some(scope) = scope {
+            text.push_str(&format!(",scope=\"{scope}\""));
+        }
+        if let Some(error) = error {
+            text.push_str(&format!(",error=\"{error}\""));
+        }
+        response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+
+    /// Whether a name is shown to the caller.
+    pub(crate) fn may_read(&self, parts: &Parts, name: &RepoName) -> bool {
+        let admitted = parts.extensions.get::<Admitted>();
+        admitted.is_none_or(|admitted| admitted.rights.may_read(self.repository(), name))
+    }
+
+    /// Whether the caller may take something from a name with what it sent.
+    pub(crate) fn may_pull(&self, parts: &Parts, name: &RepoName) -> bool {
+        let admitted = parts.extensions.get::<Admitted>();
+        admitted.is_none_or(|admitted| {
+            admitted.login.covers(self.repository(), name, Actions::READ)
+                && admitted.rights.may_read(self.repository(), name)
+        })
+    }
+
+    /// Whether the caller may take something from every name, so that none has to be asked for.
+    pub(crate) fn may_pull_everything(&self, parts: &Parts) -> bool {
+        let admitted = parts.extensions.get::<Admitted>();
+        admitted.is_none_or(|admitted| {
+            admitted.login.method != Method::Bearer && admitted.rights.read_everything_in(self.repository())
+        })
+    }
+}
+
+/// Why somebody is not taken for who they say they are, in the protocol's words.
+pub(crate) fn refusal(refused: &Refused) -> Failure {
+    match refused {
+        Refused::Wrong | Refused::Token(_) | Refused::Bearer(_) => {
+            Failure::new(Code::Unauthorized).message(refused.to_string())
+        }
+        Refused::Throttled { retry_after } => {
+            Failure::retry_after(Code::TooManyRequests, *retry_after).message(refused.to_string())
+        }
+        Refused::Busy { retry_after } => {
+            Failure::retry_after(Code::Unavailable, *retry_after).message(refused.to_string())
+        }
+        Refused::Unavailable(cause) => Failure::internal(cause.to_string()),
+    }
+}
