@@ -10,6 +10,7 @@ use supercargo_model::{RepoKey, RepoName, Timestamp};
 
 use crate::accounts::Accounts;
 use crate::bearer::seconds;
+use crate::oidc::{Provider, ProviderError, claimed_issuer};
 use crate::password::PasswordError;
 use crate::token::{SentToken, TokenRefused};
 use crate::usage::TokenUses;
@@ -61,6 +62,8 @@ pub enum Method {
     Token(TokenId),
     /// By a bearer token that was issued here.
     Bearer,
+    /// By an identity token, of this issuer.
+    Provider(Arc<str>),
 }
 
 /// Who a request comes from, and how that is known.
@@ -137,6 +140,9 @@ pub enum Refused {
     /// The bearer token is not taken.
     #[error(transparent)]
     Bearer(#[from] BearerRefused),
+    /// The identity token is not taken.
+    #[error(transparent)]
+    Provider(ProviderError),
     /// Too many guesses.
     #[error("too many failed logins: try again in {} s", whole_seconds(*retry_after))]
     Throttled {
@@ -165,6 +171,15 @@ impl From<DirectoryError> for Refused {
     }
 }
 
+impl From<ProviderError> for Refused {
+    fn from(error: ProviderError) -> Refused {
+        match error {
+            ProviderError::Fetch(error) => Refused::Unavailable(Box::new(error)),
+            error => Refused::Provider(error),
+        }
+    }
+}
+
 /// Why no bearer token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
@@ -184,6 +199,7 @@ pub struct Authority {
     bearer: Bearer,
     throttle: Throttle,
     uses: TokenUses,
+    providers: Vec<Provider>,
 }
 
 impl fmt::Debug for Authority {
@@ -209,7 +225,14 @@ impl Authority {
             bearer: Bearer::new(keys, settings.bearer),
             throttle: Throttle::new(settings.throttle)?,
             uses: TokenUses::default(),
+            providers: Vec::new(),
         })
+    }
+
+    /// Takes the identity tokens of these providers as well.
+    #[must_use]
+    pub fn with_providers(self, providers: Vec<Provider>) -> Authority {
+        Authority { providers, ..self }
     }
 
     /// Who a request comes from. `service` is the one that it was sent to, which a bearer token must be for; `from`
@@ -227,10 +250,15 @@ impl Authority {
     ) -> Result<Login, Refused> {
         match credentials {
             None => Ok(Login::anonymous()),
-            Some(Credentials::Basic { user, password }) => match SentToken::parse(password.expose()) {
-                Some(token) => self.token(&token, Some(user), TokenKind::Access, now),
-                None => self.password(user, password, from, now).await,
-            },
+            Some(Credentials::Basic { user, password }) => {
+                if let Some(token) = SentToken::parse(password.expose()) {
+                    self.token(&token, Some(user), TokenKind::Access, now)
+                } else if let Some(provider) = self.provider_of(password) {
+                    self.identity_token(provider, password, now).await
+                } else {
+                    self.password(user, password, from, now).await
+                }
+            }
             Some(Credentials::Bearer(text)) => match SentToken::parse(text.expose()) {
                 Some(token) => self.token(&token, None, TokenKind::Access, now),
                 None => self.bearer(text, service, now),
@@ -400,6 +428,26 @@ impl Authority {
         let identity = self.resolve(&bearer.subject, bearer.issued_at)?.ok_or(BearerRefused::Subject)?;
         let subject = bearer.subject.clone();
         Ok(Login { identity, method: Method::Bearer, upgrade: None, subject, bearer: Some(bearer) })
+    }
+
+    fn provider_of(&self, password: &Secret) -> Option<&Provider> {
+        if self.providers.is_empty() {
+            return None;
+        }
+        let issuer = claimed_issuer(password.expose())?;
+        self.providers.iter().find(|provider| provider.issuer() == issuer)
+    }
+
+    async fn identity_token(
+        &self,
+        provider: &Provider,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<Login, Refused> {
+        let subject = provider.verify(token.expose(), now).await?;
+        let identity = self.resolve(&subject, seconds(now))?.ok_or(ProviderError::Subject)?;
+        let method = Method::Provider(provider.issuer().into());
+        Ok(Login { identity, method, upgrade: None, subject, bearer: None })
     }
 
     /// Who a subject is now. `None` where they may no longer log in.

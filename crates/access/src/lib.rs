@@ -13,6 +13,7 @@ mod directory;
 mod htpasswd;
 mod identity;
 mod keys;
+pub mod oidc;
 mod password;
 mod permissions;
 mod scope;

@@ -17,7 +17,7 @@ mod time;
 pub use digest::{Algorithm, Digest};
 pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use names::{RepoKey, RepoName, Tag};
-pub use pattern::Pattern;
+pub use pattern::{Pattern, pattern_matches};
 pub use reference::Reference;
 pub use time::Timestamp;
 
