@@ -1,7 +1,9 @@
 //! An identity provider's keys: found through its discovery document (OpenID Connect Discovery 1.0, section 4),
 //! kept, and asked for again when they grow old or a token names one that is not among them.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use supercargo_model::Timestamp;
 use ureq::http::Uri;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{Certificate, TlsConfig};
 
 /// How long keys are used before they are asked for again. A key that the provider withdraws is not taken longer.
 const KEYS_FRESH_FOR: Duration = Duration::from_secs(60 * 60);
@@ -65,8 +67,8 @@ struct Kept {
 
 impl ProviderKeys {
     /// `None` where the issuer is no URL that keys can be had from safely.
-    pub(crate) fn new(issuer: &str) -> Option<ProviderKeys> {
-        let source = Arc::new(Source::new(issuer)?);
+    pub(crate) fn new(issuer: &str, ca_file: Option<&Path>) -> Option<ProviderKeys> {
+        let source = Arc::new(Source::new(issuer, ca_file)?);
         Some(ProviderKeys { source, kept: Arc::default(), asking: Arc::default() })
     }
 
@@ -156,8 +158,8 @@ impl ProviderKey {
 /// Where a provider's keys come from.
 struct Source {
     issuer: String,
+    ca_file: Option<PathBuf>,
     loopback: bool,
-    agent: ureq::Agent,
 }
 
 #[derive(Deserialize)]
@@ -173,15 +175,19 @@ struct KeySet {
 }
 
 impl Source {
-    fn new(issuer: &str) -> Option<Source> {
+    fn new(issuer: &str, ca_file: Option<&Path>) -> Option<Source> {
         let uri = issuer.parse::<Uri>().ok()?;
         let loopback = is_loopback(&uri);
         if !is_safe(&uri, loopback) || issuer.contains(['?', '#']) {
             return None;
         }
+        Some(Source { issuer: issuer.to_owned(), ca_file: ca_file.map(Path::to_owned), loopback })
+    }
+
+    /// Made anew each time: it is asked once an hour, and what the machine trusts may change.
+    fn agent(&self) -> Result<ureq::Agent, FetchError> {
         let tls = TlsConfig::builder()
-            // What the machine trusts, so that a company's own authority needs no setting here.
-            .root_certs(RootCerts::PlatformVerifier)
+            .root_certs(self.trusted()?.into())
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .build();
         let config = ureq::Agent::config_builder()
@@ -191,8 +197,21 @@ impl Source {
             .max_redirects(0)
             .user_agent(concat!("supercargo/", env!("CARGO_PKG_VERSION")));
         // A proxy of the environment does not lead to this machine's own addresses.
-        let config = if loopback { config.proxy(None) } else { config };
-        Some(Source { issuer: issuer.to_owned(), loopback, agent: config.build().into() })
+        let config = if self.loopback { config.proxy(None) } else { config };
+        Ok(config.build().into())
+    }
+
+    /// The certificates of whom to trust: the file's, else what the machine trusts.
+    fn trusted(&self) -> Result<Vec<Certificate<'static>>, FetchError> {
+        let Some(file) = &self.ca_file else {
+            let trusted = rustls_native_certs::load_native_certs().certs;
+            return Ok(trusted.iter().map(|found| Certificate::from_der(found).to_owned()).collect());
+        };
+        let failed = |error: &dyn fmt::Display| self.failed(format!("{}: {error}", file.display()));
+        let text = std::fs::read(file).map_err(|error| failed(&error))?;
+        let found = pem::parse_many(text).map_err(|error| failed(&error))?;
+        let found = found.iter().filter(|pem| pem.tag() == "CERTIFICATE");
+        Ok(found.map(|pem| Certificate::from_der(pem.contents()).to_owned()).collect())
     }
 
     fn failed(&self, reason: String) -> FetchError {
@@ -202,7 +221,8 @@ impl Source {
     /// Reads the discovery document and then the keys. Blocks.
     fn fetch(&self) -> Result<Vec<Arc<ProviderKey>>, FetchError> {
         let at = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let discovery = self.get::<Discovery>(&at)?;
+        let agent = self.agent()?;
+        let discovery = self.get::<Discovery>(&agent, &at)?;
         // Section 4.3: the document must be this issuer's own.
         if discovery.issuer != self.issuer {
             let other = discovery.issuer;
@@ -211,7 +231,7 @@ impl Source {
         if !discovery.jwks_uri.parse::<Uri>().is_ok_and(|uri| is_safe(&uri, self.loopback)) {
             return Err(self.failed(format!("its jwks_uri {:?} is not an https:// URL", discovery.jwks_uri)));
         }
-        let set = self.get::<KeySet>(&discovery.jwks_uri)?;
+        let set = self.get::<KeySet>(&agent, &discovery.jwks_uri)?;
         let keys = set.keys.into_iter().filter_map(|key| {
             let jwk = serde_json::from_value::<Jwk>(key).ok()?;
             ProviderKey::from_jwk(&jwk).map(Arc::new)
@@ -219,9 +239,9 @@ impl Source {
         Ok(keys.take(KEYS_MAX).collect())
     }
 
-    fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
+    fn get<T: DeserializeOwned>(&self, agent: &ureq::Agent, url: &str) -> Result<T, FetchError> {
         let failed = |error: ureq::Error| self.failed(format!("{url}: {error}"));
-        let mut answer = self.agent.get(url).header("Accept", "application/json").call().map_err(failed)?;
+        let mut answer = agent.get(url).header("Accept", "application/json").call().map_err(failed)?;
         // A redirect is not followed, and comes back as an answer.
         if answer.status() != 200 {
             return Err(self.failed(format!("{url}: status {}", answer.status())));

@@ -10,6 +10,7 @@ mod rules;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
@@ -43,6 +44,10 @@ pub struct ProviderSettings {
     /// The algorithms that are taken. Only those by which a provider alone can sign.
     #[serde(default = "default_algorithms")]
     pub algorithms: Vec<SigningAlgorithm>,
+    /// Certificates in PEM, of the authorities that are trusted to say who the provider is; asked for again with its
+    /// keys. Without it, those that the machine trusts.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// How far the provider's clock and ours may be apart, in seconds.
     #[serde(default = "default_leeway_seconds")]
     pub leeway_seconds: u64,
@@ -158,7 +163,8 @@ impl Provider {
         if settings.algorithms.is_empty() {
             return Err(ProviderSettingsError::NoAlgorithm(issuer));
         }
-        let keys = ProviderKeys::new(&issuer).ok_or(ProviderSettingsError::Issuer(issuer))?;
+        let keys = ProviderKeys::new(&issuer, settings.ca_file.as_deref());
+        let keys = keys.ok_or(ProviderSettingsError::Issuer(issuer))?;
         let algorithms = settings.algorithms.iter().map(|algorithm| algorithm.algorithm()).collect();
         Ok(Provider { settings, algorithms, keys, verified: Cache::new(REMEMBERED_MAX) })
     }

@@ -1,7 +1,7 @@
 //! An identity provider on a loopback port: a discovery document, a key set, and tokens signed as the test likes.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,8 +76,29 @@ struct State {
 
 impl IdentityProvider {
     pub(crate) fn start(keys: &[&Key]) -> IdentityProvider {
+        IdentityProvider::start_with(None, keys)
+    }
+
+    /// Over TLS. Also gives the certificate of the authority to trust, in PEM.
+    pub(crate) fn start_tls(keys: &[&Key]) -> (IdentityProvider, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let der = made.cert.der().clone();
+        let pem = pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()));
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(crypto).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![der], key).unwrap();
+        (IdentityProvider::start_with(Some(Arc::new(config)), keys), pem)
+    }
+
+    fn start_with(tls: Option<Arc<rustls::ServerConfig>>, keys: &[&Key]) -> IdentityProvider {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let issuer = match tls {
+            None => format!("http://{address}"),
+            Some(_) => format!("https://localhost:{}", address.port()),
+        };
         let state = Arc::new(State::default());
         let serving = Arc::clone(&state);
         thread::spawn(move || {
@@ -85,10 +106,18 @@ impl IdentityProvider {
                 if serving.ended.load(Ordering::Relaxed) {
                     return;
                 }
-                let _ = serving.serve(&stream.unwrap());
+                let stream = stream.unwrap();
+                // A client that goes away is none of the test's concern.
+                let _ = match &tls {
+                    None => serving.serve(stream),
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(Arc::clone(tls)).unwrap();
+                        serving.serve(rustls::StreamOwned::new(connection, stream))
+                    }
+                };
             }
         });
-        let provider = IdentityProvider { issuer: format!("http://{address}"), address, state };
+        let provider = IdentityProvider { issuer, address, state };
         let keys_at = format!("{}/keys", provider.issuer);
         provider.answer(
             "/.well-known/openid-configuration",
@@ -124,10 +153,11 @@ impl Drop for IdentityProvider {
 
 impl State {
     /// One request for each connection.
-    fn serve(&self, mut stream: &TcpStream) -> std::io::Result<()> {
-        let mut lines = BufReader::new(stream).lines();
+    fn serve(&self, mut stream: impl Read + Write) -> std::io::Result<()> {
+        let mut lines = BufReader::new(&mut stream).lines();
         let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
         while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        drop(lines);
         let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
         let (status, body) = self.answers.lock().unwrap().get(&path).cloned().unwrap_or((404, Vec::new()));
         self.asked.lock().unwrap().push(path);
@@ -137,6 +167,7 @@ impl State {
              Connection: close\r\n\r\n",
             body.len()
         )?;
-        stream.write_all(&body)
+        stream.write_all(&body)?;
+        stream.flush()
     }
 }

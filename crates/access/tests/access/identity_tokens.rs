@@ -260,6 +260,30 @@ async fn a_provider_that_fails_is_not_the_clients_fault() {
 }
 
 #[tokio::test]
+async fn over_tls_only_who_is_trusted_is_believed() {
+    let key = Key::ed("d");
+    let (idp, certificate) = IdentityProvider::start_tls(&[&key]);
+    let token = key.sign(&claims(&idp));
+
+    let outcome = provider(&idp).verify(&token, NOW).await;
+    assert!(matches!(outcome, Err(ProviderError::Fetch(_))), "the machine does not trust it: {outcome:?}");
+    assert_eq!(idp.asked("/.well-known/openid-configuration"), 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let with_file = |content: &str| {
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, content).unwrap();
+        Provider::new(ProviderSettings { ca_file: Some(file), ..settings(&idp.issuer) }).unwrap()
+    };
+    let trusting = with_file(&certificate);
+    assert_eq!(user(&trusting.verify(&token, NOW).await.unwrap()), "ci-job7");
+    for wrong in ["", "nonsense", &IdentityProvider::start_tls(&[]).1] {
+        let outcome = with_file(wrong).verify(&token, NOW).await;
+        assert!(matches!(outcome, Err(ProviderError::Fetch(_))), "{wrong:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn known_keys_are_used_for_a_day_while_the_provider_is_down() {
     let key = Key::ed("d");
     let idp = IdentityProvider::start(&[&key]);
