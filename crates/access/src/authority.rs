@@ -490,16 +490,26 @@ fn log_failure(sent_name: &str, from: IpAddr, wait: Option<Duration>) {
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
     use supercargo_model::account::{GroupName, Permission, Token, User};
 
     use super::*;
     use crate::password::{cheap, poll_once};
 
-    struct Nobody;
+    /// One user at most, whatever the name.
+    #[derive(Default)]
+    struct One(Mutex<(Option<User>, u64)>);
 
-    impl Directory for Nobody {
+    impl One {
+        fn put(&self, user: User) {
+            let mut inner = self.0.lock();
+            *inner = (Some(user), inner.1 + 1);
+        }
+    }
+
+    impl Directory for One {
         fn user(&self, _: &UserName) -> Result<Option<User>, DirectoryError> {
-            Ok(None)
+            Ok(self.0.lock().0.clone())
         }
 
         fn groups(&self, _: &UserName) -> Result<Vec<GroupName>, DirectoryError> {
@@ -515,31 +525,72 @@ mod tests {
         }
 
         fn epoch(&self) -> u64 {
-            0
+            self.0.lock().1
         }
+    }
+
+    const NOW: Timestamp = Timestamp::from_micros(0);
+
+    /// An authority whose passwords are checked once told to.
+    fn paused(queue: usize) -> (Arc<One>, Authority, impl FnOnce()) {
+        let directory = Arc::new(One::default());
+        let settings = AuthoritySettings { passwords: cheap(), ..AuthoritySettings::default() };
+        let keys = SigningKeys::ephemeral().unwrap();
+        let authority = Authority::start(directory.clone(), keys, settings).unwrap();
+        let (passwords, start) = Passwords::paused(PasswordSettings { queue, ..cheap() });
+        (directory, Authority { passwords, ..authority }, start)
+    }
+
+    fn ann(password: &str) -> Credentials {
+        Credentials::Basic { user: "ann".to_owned(), password: Secret::new(password) }
     }
 
     #[tokio::test]
     async fn past_the_queue_clients_are_asked_to_come_again() {
-        let settings = AuthoritySettings { passwords: cheap(), ..AuthoritySettings::default() };
-        let keys = SigningKeys::ephemeral().unwrap();
-        let mut authority = Authority::start(Arc::new(Nobody), keys, settings).unwrap();
-        let (passwords, start) = Passwords::paused(PasswordSettings { queue: 1, ..cheap() });
-        authority.passwords = passwords;
-
-        let (now, from) = (Timestamp::from_micros(0), IpAddr::from([10, 0, 0, 1]));
-        let guess =
-            |password: &str| Credentials::Basic { user: "ann".to_owned(), password: Secret::new(password) };
-        let (one, other) = (guess("one"), guess("other"));
-        let mut first = Box::pin(authority.authenticate(Some(&one), "", from, now));
+        let (_, authority, start) = paused(1);
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let (one, other) = (ann("one"), ann("other"));
+        let mut first = Box::pin(authority.authenticate(Some(&one), "", from, NOW));
         assert!(poll_once(first.as_mut()).is_none());
         for _ in 0..20 {
-            let refused = authority.authenticate(Some(&other), "", from, now).await;
+            let refused = authority.authenticate(Some(&other), "", from, NOW).await;
             assert!(matches!(refused, Err(Refused::Busy { retry_after: BUSY_RETRY_AFTER })), "{refused:?}");
         }
         start();
         assert!(matches!(first.await, Err(Refused::Wrong)));
-        assert!(authority.throttle.check("ann", from, now).is_ok(), "what was not looked at is no failure");
+        assert!(authority.throttle.check("ann", from, NOW).is_ok(), "what was not looked at is no failure");
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_a_user_while_the_password_is_checked_counts() {
+        let hash = Passwords::start(cheap()).unwrap().hash(Secret::new("correct horse")).await.unwrap();
+        let user = User {
+            service: false,
+            administrator: false,
+            disabled: false,
+            password: Some(hash),
+            created_at: NOW,
+        };
+        for (changed, taken) in [
+            (User { administrator: true, ..user.clone() }, true),
+            (User { disabled: true, ..user.clone() }, false),
+            (User { password: Some(PasswordHash::new("another")), ..user.clone() }, false),
+        ] {
+            let (directory, authority, start) = paused(1);
+            directory.put(user.clone());
+            let credentials = ann("correct horse");
+            let mut login =
+                Box::pin(authority.authenticate(Some(&credentials), "", IpAddr::from([10, 0, 0, 1]), NOW));
+            assert!(poll_once(login.as_mut()).is_none());
+            directory.put(changed);
+            start();
+            let login = login.await;
+            assert_eq!(
+                login.as_ref().is_ok_and(|login| login.identity.is_administrator()),
+                taken,
+                "{login:?}"
+            );
+        }
     }
 
     #[test]

@@ -394,7 +394,7 @@ async fn a_build_job_pushes_with_nothing_but_its_identity_token() {
     let scopes = Access::parse_all(["repository:octo/web:pull,push,delete"]);
     let at = (key("docker-local"), name("octo/web"));
     let issued = world.authority.issue(&login, SERVICE, &scopes, |_| Some(at.clone()), NOW).unwrap();
-    let bearer = world.send(&format!("Bearer {}", issued.token), "10.0.0.1", NOW).await.unwrap();
+    let bearer = world.send(&format!("Bearer {}", issued.token.expose()), "10.0.0.1", NOW).await.unwrap();
     assert_eq!(bearer.identity, login.identity);
     assert!(world.authority.authorize(&bearer, &at.0, &at.1, Actions::WRITE).unwrap());
     assert!(!world.authority.authorize(&bearer, &at.0, &at.1, Actions::DELETE).unwrap());
