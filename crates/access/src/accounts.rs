@@ -61,12 +61,15 @@ impl Accounts {
         {
             return Ok(Arc::clone(permissions));
         }
-        let permissions = Arc::new(Permissions::compile(&self.directory.permissions()?));
+        // Whoever comes meanwhile waits: compiling takes some milliseconds for thousands, and is done once.
         let mut kept = self.permissions.write();
-        // Another may have been quicker, and have seen more.
-        if kept.as_ref().is_none_or(|(of, _)| *of < epoch) {
-            *kept = Some((epoch, Arc::clone(&permissions)));
+        if let Some((of, permissions)) = &*kept
+            && *of == epoch
+        {
+            return Ok(Arc::clone(permissions));
         }
+        let permissions = Arc::new(Permissions::compile(&self.directory.permissions()?));
+        *kept = Some((epoch, Arc::clone(&permissions)));
         Ok(permissions)
     }
 }

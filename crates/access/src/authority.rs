@@ -10,6 +10,7 @@ use supercargo_model::{RepoKey, RepoName, Timestamp};
 
 use crate::accounts::Accounts;
 use crate::bearer::seconds;
+use crate::oidc::{Provider, ProviderError, claimed_issuer};
 use crate::password::PasswordError;
 use crate::token::{SentToken, TokenRefused};
 use crate::usage::TokenUses;
@@ -61,6 +62,8 @@ pub enum Method {
     Token(TokenId),
     /// By a bearer token that was issued here.
     Bearer,
+    /// By an identity token, of this issuer.
+    Provider(Arc<str>),
 }
 
 /// Who a request comes from, and how that is known.
@@ -137,6 +140,9 @@ pub enum Refused {
     /// The bearer token is not taken.
     #[error(transparent)]
     Bearer(#[from] BearerRefused),
+    /// The identity token is not taken.
+    #[error(transparent)]
+    Provider(ProviderError),
     /// Too many guesses.
     #[error("too many failed logins: try again in {} s", whole_seconds(*retry_after))]
     Throttled {
@@ -165,6 +171,15 @@ impl From<DirectoryError> for Refused {
     }
 }
 
+impl From<ProviderError> for Refused {
+    fn from(error: ProviderError) -> Refused {
+        match error {
+            ProviderError::Fetch(error) => Refused::Unavailable(Box::new(error)),
+            error => Refused::Provider(error),
+        }
+    }
+}
+
 /// Why no bearer token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
@@ -184,6 +199,7 @@ pub struct Authority {
     bearer: Bearer,
     throttle: Throttle,
     uses: TokenUses,
+    providers: Vec<Provider>,
 }
 
 impl fmt::Debug for Authority {
@@ -209,7 +225,14 @@ impl Authority {
             bearer: Bearer::new(keys, settings.bearer),
             throttle: Throttle::new(settings.throttle)?,
             uses: TokenUses::default(),
+            providers: Vec::new(),
         })
+    }
+
+    /// Takes the identity tokens of these providers as well.
+    #[must_use]
+    pub fn with_providers(self, providers: Vec<Provider>) -> Authority {
+        Authority { providers, ..self }
     }
 
     /// Who a request comes from. `service` is the one that it was sent to, which a bearer token must be for; `from`
@@ -227,10 +250,15 @@ impl Authority {
     ) -> Result<Login, Refused> {
         match credentials {
             None => Ok(Login::anonymous()),
-            Some(Credentials::Basic { user, password }) => match SentToken::parse(password.expose()) {
-                Some(token) => self.token(&token, Some(user), TokenKind::Access, now),
-                None => self.password(user, password, from, now).await,
-            },
+            Some(Credentials::Basic { user, password }) => {
+                if let Some(token) = SentToken::parse(password.expose()) {
+                    self.token(&token, Some(user), TokenKind::Access, now)
+                } else if let Some(provider) = self.provider_of(password) {
+                    self.identity_token(provider, password, now).await
+                } else {
+                    self.password(user, password, from, now).await
+                }
+            }
             Some(Credentials::Bearer(text)) => match SentToken::parse(text.expose()) {
                 Some(token) => self.token(&token, None, TokenKind::Access, now),
                 None => self.bearer(text, service, now),
@@ -402,6 +430,26 @@ impl Authority {
         Ok(Login { identity, method: Method::Bearer, upgrade: None, subject, bearer: Some(bearer) })
     }
 
+    fn provider_of(&self, password: &Secret) -> Option<&Provider> {
+        if self.providers.is_empty() {
+            return None;
+        }
+        let issuer = claimed_issuer(password.expose())?;
+        self.providers.iter().find(|provider| provider.issuer() == issuer)
+    }
+
+    async fn identity_token(
+        &self,
+        provider: &Provider,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<Login, Refused> {
+        let subject = provider.verify(token.expose(), now).await?;
+        let identity = self.resolve(&subject, seconds(now))?.ok_or(ProviderError::Subject)?;
+        let method = Method::Provider(provider.issuer().into());
+        Ok(Login { identity, method, upgrade: None, subject, bearer: None })
+    }
+
     /// Who a subject is now. `None` where they may no longer log in.
     fn resolve(&self, subject: &Subject, since: i64) -> Result<Option<Identity>, DirectoryError> {
         let Some(name) = &subject.user else { return Ok(Some(Identity::Anonymous)) };
@@ -442,16 +490,26 @@ fn log_failure(sent_name: &str, from: IpAddr, wait: Option<Duration>) {
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
     use supercargo_model::account::{GroupName, Permission, Token, User};
 
     use super::*;
     use crate::password::{cheap, poll_once};
 
-    struct Nobody;
+    /// One user at most, whatever the name.
+    #[derive(Default)]
+    struct One(Mutex<(Option<User>, u64)>);
 
-    impl Directory for Nobody {
+    impl One {
+        fn put(&self, user: User) {
+            let mut inner = self.0.lock();
+            *inner = (Some(user), inner.1 + 1);
+        }
+    }
+
+    impl Directory for One {
         fn user(&self, _: &UserName) -> Result<Option<User>, DirectoryError> {
-            Ok(None)
+            Ok(self.0.lock().0.clone())
         }
 
         fn groups(&self, _: &UserName) -> Result<Vec<GroupName>, DirectoryError> {
@@ -467,31 +525,72 @@ mod tests {
         }
 
         fn epoch(&self) -> u64 {
-            0
+            self.0.lock().1
         }
+    }
+
+    const NOW: Timestamp = Timestamp::from_micros(0);
+
+    /// An authority whose passwords are checked once told to.
+    fn paused(queue: usize) -> (Arc<One>, Authority, impl FnOnce()) {
+        let directory = Arc::new(One::default());
+        let settings = AuthoritySettings { passwords: cheap(), ..AuthoritySettings::default() };
+        let keys = SigningKeys::ephemeral().unwrap();
+        let authority = Authority::start(directory.clone(), keys, settings).unwrap();
+        let (passwords, start) = Passwords::paused(PasswordSettings { queue, ..cheap() });
+        (directory, Authority { passwords, ..authority }, start)
+    }
+
+    fn ann(password: &str) -> Credentials {
+        Credentials::Basic { user: "ann".to_owned(), password: Secret::new(password) }
     }
 
     #[tokio::test]
     async fn past_the_queue_clients_are_asked_to_come_again() {
-        let settings = AuthoritySettings { passwords: cheap(), ..AuthoritySettings::default() };
-        let keys = SigningKeys::ephemeral().unwrap();
-        let mut authority = Authority::start(Arc::new(Nobody), keys, settings).unwrap();
-        let (passwords, start) = Passwords::paused(PasswordSettings { queue: 1, ..cheap() });
-        authority.passwords = passwords;
-
-        let (now, from) = (Timestamp::from_micros(0), IpAddr::from([10, 0, 0, 1]));
-        let guess =
-            |password: &str| Credentials::Basic { user: "ann".to_owned(), password: Secret::new(password) };
-        let (one, other) = (guess("one"), guess("other"));
-        let mut first = Box::pin(authority.authenticate(Some(&one), "", from, now));
+        let (_, authority, start) = paused(1);
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let (one, other) = (ann("one"), ann("other"));
+        let mut first = Box::pin(authority.authenticate(Some(&one), "", from, NOW));
         assert!(poll_once(first.as_mut()).is_none());
         for _ in 0..20 {
-            let refused = authority.authenticate(Some(&other), "", from, now).await;
+            let refused = authority.authenticate(Some(&other), "", from, NOW).await;
             assert!(matches!(refused, Err(Refused::Busy { retry_after: BUSY_RETRY_AFTER })), "{refused:?}");
         }
         start();
         assert!(matches!(first.await, Err(Refused::Wrong)));
-        assert!(authority.throttle.check("ann", from, now).is_ok(), "what was not looked at is no failure");
+        assert!(authority.throttle.check("ann", from, NOW).is_ok(), "what was not looked at is no failure");
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_a_user_while_the_password_is_checked_counts() {
+        let hash = Passwords::start(cheap()).unwrap().hash(Secret::new("correct horse")).await.unwrap();
+        let user = User {
+            service: false,
+            administrator: false,
+            disabled: false,
+            password: Some(hash),
+            created_at: NOW,
+        };
+        for (changed, taken) in [
+            (User { administrator: true, ..user.clone() }, true),
+            (User { disabled: true, ..user.clone() }, false),
+            (User { password: Some(PasswordHash::new("another")), ..user.clone() }, false),
+        ] {
+            let (directory, authority, start) = paused(1);
+            directory.put(user.clone());
+            let credentials = ann("correct horse");
+            let mut login =
+                Box::pin(authority.authenticate(Some(&credentials), "", IpAddr::from([10, 0, 0, 1]), NOW));
+            assert!(poll_once(login.as_mut()).is_none());
+            directory.put(changed);
+            start();
+            let login = login.await;
+            assert_eq!(
+                login.as_ref().is_ok_and(|login| login.identity.is_administrator()),
+                taken,
+                "{login:?}"
+            );
+        }
     }
 
     #[test]

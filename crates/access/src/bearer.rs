@@ -17,7 +17,7 @@ use supercargo_model::Timestamp;
 use supercargo_model::account::{GroupName, UserName};
 
 use crate::secret::{random, sha256};
-use crate::{AUTHORIZATION_BYTES_MAX, Access, NoRandom, SigningKeys};
+use crate::{AUTHORIZATION_BYTES_MAX, Access, NoRandom, Secret, SigningKeys};
 
 /// The shortest life of a token: docker takes no shorter one to be meant.
 const LIFE_MIN: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ pub struct Vouched {
 #[derive(Debug, Clone)]
 pub struct IssuedBearer {
     /// The text.
-    pub token: String,
+    pub token: Secret,
     /// What it was made for.
     pub access: Vec<Access>,
     /// When.
@@ -181,7 +181,8 @@ impl Bearer {
         // The key was checked when it was read, and the claims are texts and numbers: only signing could fail,
         // which needs random bytes for its blinding.
         let token = jsonwebtoken::encode(&header, &claims, &key.signing).map_err(|_| NoRandom)?;
-        Ok(IssuedBearer { token, access: claims.access, issued_at: now, expires_in: self.settings.life })
+        let (token, expires_in) = (Secret::new(token), self.settings.life);
+        Ok(IssuedBearer { token, access: claims.access, issued_at: now, expires_in })
     }
 
     /// Verifies a token that was sent to a service.
@@ -301,7 +302,7 @@ mod tests {
     }
 
     fn issue(bearer: &Bearer) -> String {
-        bearer.issue(&ann(), SERVICE, pull(), NOW).unwrap().token
+        bearer.issue(&ann(), SERVICE, pull(), NOW).unwrap().token.expose().to_owned()
     }
 
     fn payload(token: &str) -> serde_json::Value {
@@ -318,7 +319,7 @@ mod tests {
             [ann(), Subject { user: None, vouched: None }, Subject { vouched: Some(vouched), ..ann() }]
         {
             let issued = bearer.issue(&subject, SERVICE, pull(), NOW).unwrap();
-            let verified = bearer.verify(&issued.token, SERVICE, NOW).unwrap();
+            let verified = bearer.verify(issued.token.expose(), SERVICE, NOW).unwrap();
             assert_eq!((&verified.subject, &verified.access), (&subject, &pull()));
         }
     }
@@ -326,7 +327,7 @@ mod tests {
     #[test]
     fn its_claims_are_those_of_distribution() {
         let issued = bearer().issue(&ann(), SERVICE, pull(), NOW).unwrap();
-        let claims = payload(&issued.token);
+        let claims = payload(issued.token.expose());
         assert_eq!(claims["iss"], "supercargo");
         assert_eq!(claims["aud"], SERVICE);
         assert_eq!(claims["sub"], "ann");

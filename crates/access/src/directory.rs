@@ -17,7 +17,7 @@ pub trait Directory: Send + Sync {
     /// The registry could not be read.
     fn groups(&self, name: &UserName) -> Result<Vec<GroupName>, DirectoryError>;
 
-    /// An access token or refresh token.
+    /// An access token or refresh token. Asked for at each use.
     ///
     /// # Errors
     /// The registry could not be read.
@@ -29,10 +29,10 @@ pub trait Directory: Send + Sync {
     /// The registry could not be read.
     fn permissions(&self) -> Result<Vec<Permission>, DirectoryError>;
 
-    /// A count that moves with every change of a user, a group, a token or a permission: after the change can be
-    /// read, and before anybody is told of it. What is kept here is tied to the count that was read before it was, so
-    /// that nobody who was told of a change meets what was before. It should not move when only a token's last use is
-    /// noted: that would empty the caches for nothing.
+    /// A count that moves with every change of a user, a group or a permission: after the change can be read, and
+    /// before anybody is told of it. What is kept here is tied to the count that was read before it was, so that
+    /// nobody who was told of a change meets what was before. Tokens are asked for each time: a new one, a revoked
+    /// one and a noted use need not move it.
     fn epoch(&self) -> u64;
 }
 

@@ -41,8 +41,8 @@ pub enum KeyError {
     /// A file holds something else.
     #[error("{}: not an Ed25519 key in PKCS#8 and PEM; remove it to have a new one made", .0.display())]
     Malformed(PathBuf),
-    /// Others may read a file.
-    #[error("{}: others may read it (mode {mode:o}); make a new one if they did, then `chmod 600`", path.display())]
+    /// Everybody may read a file.
+    #[error("{}: everybody may read it (mode {mode:o}); make a new one if somebody did, or `chmod 600`", path.display())]
     Exposed {
         /// Which.
         path: PathBuf,
@@ -72,7 +72,7 @@ impl SigningKeys {
     /// Reads the keys of a folder. Makes the first one where there is none. Blocks on the disk.
     ///
     /// # Errors
-    /// A key can't be read or made, or others may read it.
+    /// A key can't be read or made, or everybody may read it.
     pub fn open(folder: &Path) -> Result<SigningKeys, KeyError> {
         let current = folder.join(CURRENT);
         let key = match read(&current)? {
@@ -86,7 +86,7 @@ impl SigningKeys {
     /// between leaves no key that signs, and [`SigningKeys::open`] makes one. Blocks on the disk.
     ///
     /// # Errors
-    /// A key can't be read or made, or others may read it.
+    /// A key can't be read or made, or everybody may read it.
     pub fn rotate(folder: &Path) -> Result<SigningKeys, KeyError> {
         let (current, previous) = (folder.join(CURRENT), folder.join(PREVIOUS));
         if read(&current)?.is_some() {
@@ -144,8 +144,12 @@ fn read(path: &Path) -> Result<Option<SigningKey>, KeyError> {
         Err(error) => return Err(at(path)(error)),
     };
     let mode = file.metadata().map_err(at(path))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & 0o007 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    // Container platforms give a volume's files to a group of the container's own, so that is no reason to refuse.
+    if mode & 0o070 != 0 {
+        tracing::warn!(path = %path.display(), "the file's group may read the key that signs bearer tokens");
     }
     let mut text = Zeroizing::new(String::new());
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(at(path))?;
@@ -212,13 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_may_read_or_that_is_none_is_not_used() {
+    fn a_key_that_everybody_may_read_or_that_is_none_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         SigningKeys::open(folder.path()).unwrap();
         let path = folder.path().join(CURRENT);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(SigningKeys::open(folder.path()), Err(KeyError::Exposed { mode: 0o640, .. })));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(SigningKeys::open(folder.path()), Err(KeyError::Exposed { mode: 0o644, .. })));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).unwrap();
+        SigningKeys::open(folder.path()).unwrap();
         for content in ["", "nonsense", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
             std::fs::write(&path, content).unwrap();
             assert!(matches!(SigningKeys::open(folder.path()), Err(KeyError::Malformed(_))), "{content:?}");

@@ -10,8 +10,10 @@ mod authority;
 mod bearer;
 mod credentials;
 mod directory;
+mod htpasswd;
 mod identity;
 mod keys;
+pub mod oidc;
 mod password;
 mod permissions;
 mod scope;
@@ -28,6 +30,7 @@ pub use authority::{
 pub use bearer::{Bearer, BearerRefused, BearerSettings, IssuedBearer, Subject, VerifiedBearer, Vouched};
 pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
 pub use directory::{Directory, DirectoryError};
+pub use htpasswd::{Htpasswd, HtpasswdReason, HtpasswdRefused, HtpasswdUser, WeakKind};
 pub use identity::{Identity, KnownUser};
 pub use keys::{KeyError, SigningKeys};
 pub use password::{

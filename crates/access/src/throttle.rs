@@ -8,6 +8,8 @@
 //! a user out from elsewhere, nor a neighbour behind the same address. Only passwords are counted: nobody guesses
 //! 256 bits of a token, and a forgotten job with a revoked one must not lock out the machine that it runs on.
 //!
+//! What is looked at already when a wait begins is still answered: no more guesses than fit the queue of passwords.
+//!
 //! Memory is bounded. What is counted has a place under a keyed hash; when there are too many, those with the least
 //! against them go first. So who cycles through names or addresses pushes out others who failed once, and would have
 //! to fail as often, in every place, as those whose record they want gone.

@@ -18,7 +18,7 @@ mod time;
 pub use digest::{Algorithm, Digest};
 pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use names::{RepoKey, RepoName, Tag};
-pub use pattern::Pattern;
+pub use pattern::{Pattern, pattern_matches};
 pub use reference::Reference;
 pub use signed::Signed;
 pub use time::Timestamp;

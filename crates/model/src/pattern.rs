@@ -43,14 +43,20 @@ impl Pattern {
 
     /// Whether it matches the whole text. Takes time in proportion to both lengths multiplied, at most.
     pub fn matches(&self, text: &str) -> bool {
-        let pattern = self.0.as_bytes();
-        if let Some(whole) = pattern.strip_suffix(b"/**")
-            && matches(whole, text.as_bytes())
-        {
-            return true;
-        }
-        matches(pattern, text.as_bytes())
+        pattern_matches(&self.0, text)
     }
+}
+
+/// Whether a pattern matches a whole text, as [`Pattern`] says it: for patterns over texts that are not names, and hold
+/// other characters. Takes time in proportion to both lengths multiplied, at most.
+pub fn pattern_matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    if let Some(whole) = pattern.strip_suffix(b"/**")
+        && matches(whole, text)
+    {
+        return true;
+    }
+    matches(pattern, text)
 }
 
 /// Compares from the left. Where a star took too little, it takes one byte more: the last `*` first, and

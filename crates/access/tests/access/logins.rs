@@ -1,6 +1,8 @@
 //! Logging in with a password.
 
+use std::io;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use supercargo_access::{Identity, Method, Refused};
 use supercargo_model::account::{PasswordHash, User};
@@ -118,4 +120,37 @@ async fn a_directory_that_fails_is_not_the_clients_fault() {
     assert!(matches!(world.log_in("ann", PASSWORD).await, Err(Refused::Unavailable(_))));
     world.directory.failing.store(false, Ordering::Relaxed);
     assert!(world.log_in("ann", PASSWORD).await.is_ok());
+}
+
+/// What was logged, line by line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn failures_are_logged_without_what_is_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let world = World::with_ann().await;
+    for n in 0..5 {
+        let _ = world.log_in("ann", &format!("secret {n}")).await;
+    }
+    // A password in the wrong field.
+    let _ = world.log_in("secret, too", "").await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.contains("user=ann from=10.0.0.1") && text.contains("wait_s=1"), "{text}");
+    assert!(text.contains("(not a name)") && !text.contains("secret"), "{text}");
 }

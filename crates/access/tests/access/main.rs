@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod directory;
+mod identity_provider;
+mod identity_tokens;
 mod logins;
 mod tokens;

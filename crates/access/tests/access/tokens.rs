@@ -92,7 +92,7 @@ fn find(resource: &Resource) -> Option<(RepoKey, RepoName)> {
 fn bearer_for(world: &World, login: &Login, scopes: &[&str]) -> (String, Vec<Access>) {
     let scopes = Access::parse_all(scopes.iter().copied());
     let issued = world.authority.issue(login, SERVICE, &scopes, find, NOW).unwrap();
-    (format!("Bearer {}", issued.token), issued.access)
+    (format!("Bearer {}", issued.token.expose()), issued.access)
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_bearer_token_is_good_for_what_it_was_issued_for() {
 
     let other = world.authority.issue(&ann, "other.example", &[], find, NOW).unwrap();
     assert!(matches!(
-        world.send(&format!("Bearer {}", other.token), "10.0.0.1", NOW).await,
+        world.send(&format!("Bearer {}", other.token.expose()), "10.0.0.1", NOW).await,
         Err(Refused::Bearer(BearerRefused::Audience))
     ));
 }
