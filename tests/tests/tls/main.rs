@@ -2,6 +2,7 @@
 //! clients that people use, trusting what the server made.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, helpers included")]
 
+mod acme;
 mod certificates;
 mod client_certificates;
 mod clients;

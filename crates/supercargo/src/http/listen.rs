@@ -15,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::App;
 use super::app::Arrival;
@@ -230,13 +229,14 @@ impl Connection {
 
     /// Agrees with the client on how to speak, and does.
     async fn speak_securely(mut self, stream: TcpStream, secure: Secure) {
-        let handshake = TlsAcceptor::from(secure.config()).accept(stream);
+        let handshake = secure.handshake(stream);
         let shaken = tokio::select! {
             shaken = timeout(self.patience.head, handshake) => shaken,
             () = stopped(&mut self.stopping) => return,
         };
         let stream = match shaken {
-            Ok(Ok(stream)) => stream,
+            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(None)) => return tracing::debug!(peer = %self.peer, "a proof was looked at"),
             Ok(Err(error)) => return tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed"),
             Err(_) => return tracing::debug!(peer = %self.peer, "a TLS handshake took too long"),
         };
