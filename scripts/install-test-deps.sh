@@ -15,6 +15,8 @@ packages=(
     busybox-static
     # Peers of the benchmarks, and the load generator used against them.
     docker-registry nginx-light wrk
+    # An authority to ask for certificates, made for tests.
+    pebble
     # Tools of the scripts and tests; build-essential is the linker that Rust needs.
     jq openssl build-essential ca-certificates procps util-linux
 )

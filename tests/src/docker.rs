@@ -21,6 +21,9 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// What a daemon of [`Docker::start_trusting`] calls `::1`.
+pub const TRUSTING_HOST: &str = "registry.test";
+
 /// A Docker daemon with an empty store.
 #[derive(Debug)]
 pub struct Docker {
@@ -33,9 +36,33 @@ impl Docker {
     /// Starts a daemon and waits until it answers.
     #[track_caller]
     pub fn start() -> Docker {
+        Docker::start_with(require("dockerd"))
+    }
+
+    /// Like [`Docker::start`], for a daemon that knows a host by [`TRUSTING_HOST`], at `::1`, and trusts the
+    /// authority in that file for it at that port; none where there is no file. It always asks 127.0.0.1 for less.
+    #[track_caller]
+    pub fn start_trusting(port: u16, authority: Option<&Path>) -> Docker {
+        // The daemon's places for this are fixed: it gets others in their stead, which nobody else sees.
+        let script = r#"
+            set -eu
+            mkdir -p /etc/docker
+            mount -t tmpfs none /etc/docker
+            if [ -n "$2" ]; then install -D -m 644 "$2" "/etc/docker/certs.d/$1/ca.crt"; fi
+            printf '127.0.0.1 localhost\n::1 %s\n' "${1%:*}" >/etc/docker/hosts
+            mount --bind /etc/docker/hosts /etc/hosts
+            shift 2
+            exec "$@""#;
+        let mut command = require("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh", &format!("{TRUSTING_HOST}:{port}")]);
+        command.arg(authority.map_or("", path_text)).arg(require("dockerd").get_program());
+        Docker::start_with(command)
+    }
+
+    #[track_caller]
+    fn start_with(mut command: Command) -> Docker {
         let folder = tempfile::Builder::new().prefix("supercargo-docker-").tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let mut command = require("dockerd");
         for (option, path) in
             [("--data-root", at("data")), ("--exec-root", at("exec")), ("--pidfile", at("pid"))]
         {

@@ -168,31 +168,31 @@ impl fmt::Debug for Response {
     }
 }
 
-/// One connection.
+/// Connects a socket, with time-outs that only a bug waits out.
+///
+/// # Errors
+/// As the system gives them; a server that is not there among them.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
+}
+
+/// One connection, over a socket or what is on top of one.
 #[derive(Debug)]
-pub struct Connection {
-    stream: BufReader<TcpStream>,
+pub struct Connection<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// As the system gives them; a server that is not there among them.
+    /// As [`connect`].
     pub fn open(address: SocketAddr) -> io::Result<Connection> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
-        Ok(Connection { stream: BufReader::with_capacity(64 * 1024, stream) })
-    }
-
-    /// Writes bytes, whatever they are.
-    ///
-    /// # Errors
-    /// As the system gives them.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
+        connect(address).map(Connection::over)
     }
 
     /// Says that nothing more will be sent; answers can still be read.
@@ -201,6 +201,26 @@ impl Connection {
     /// As the system gives them.
     pub fn finish_sending(&mut self) -> io::Result<()> {
         self.stream.get_ref().shutdown(Shutdown::Write)
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// A connection on which nothing was said yet.
+    pub fn over(stream: S) -> Connection<S> {
+        Connection { stream: BufReader::with_capacity(64 * 1024, stream) }
+    }
+
+    /// What it is over.
+    pub fn stream(&self) -> &S {
+        self.stream.get_ref()
+    }
+
+    /// Writes bytes, whatever they are.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
     }
 
     /// Reads the answer to a request of that method.
@@ -246,7 +266,10 @@ impl Connection {
     pub fn is_closed(&mut self) -> bool {
         match self.stream.fill_buf() {
             Ok(bytes) => bytes.is_empty(),
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            // TLS that ends without a word of it is an end, too.
+            Err(error) => {
+                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
+            }
         }
     }
 

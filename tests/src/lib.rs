@@ -21,8 +21,11 @@ pub mod process;
 pub mod program;
 pub mod random;
 pub mod server;
+pub mod tls;
+pub mod wait;
 
 pub use client::Client;
 pub use image::Image;
 pub use random::Random;
 pub use server::{Server, Stopped};
+pub use wait::wait_until;

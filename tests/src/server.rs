@@ -39,6 +39,8 @@ pub struct Settings {
     elsewhere: Option<PathBuf>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A configuration file's text, which then says where it listens.
+    config: Option<String>,
 }
 
 /// A data folder, and beside it what the server printed.
@@ -55,6 +57,10 @@ impl DataFolder {
     fn log(&self) -> PathBuf {
         self.root.path().join("server.log")
     }
+
+    fn config(&self) -> PathBuf {
+        self.root.path().join("supercargo.toml")
+    }
 }
 
 impl Settings {
@@ -67,6 +73,7 @@ impl Settings {
             elsewhere: None,
             arguments: Vec::new(),
             environment: Vec::new(),
+            config: None,
         };
         settings
             .variable("SUPERCARGO_GC__SCHEDULE", "never")
@@ -86,6 +93,13 @@ impl Settings {
     pub fn variable(mut self, name: &str, value: &str) -> Settings {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives it a configuration file with this text. The file says where it listens; the first listener is http.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Settings {
+        self.config = Some(text.to_owned());
         self
     }
 
@@ -124,7 +138,15 @@ impl Settings {
 
     fn spawn(&self) -> Process {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data_folder());
+        command.arg("serve").arg("--data").arg(self.data_folder());
+        match &self.config {
+            // The first listener is for the tests themselves, whatever the others are.
+            None => command.args(["--listen", "http://127.0.0.1:0"]),
+            Some(text) => {
+                std::fs::write(self.data.config(), text).unwrap();
+                command.arg("--config").arg(self.data.config())
+            }
+        };
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.data.root.path());
@@ -139,7 +161,8 @@ fn listening(process: &mut Process) -> Option<(SocketAddr, mpsc::Receiver<Socket
     // Goes on reading to the end, so that the server never blocks on a full pipe.
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if let Some(address) = line.strip_prefix("listening on http://") {
+            let url = line.strip_prefix("listening on ");
+            if let Some((_, address)) = url.and_then(|url| url.split_once("://")) {
                 let _ = found.send(address.parse().expect("an address in the listening line"));
             }
         }
@@ -287,6 +310,11 @@ impl Stopped {
         self.settings.data_folder()
     }
 
+    /// What it said on stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.settings.data.log()).unwrap_or_default()
+    }
+
     /// Runs a command of the binary on the data folder; `arguments` begin with the command.
     #[track_caller]
     pub fn cli(&self, arguments: &[&str]) -> Outcome {
@@ -299,8 +327,7 @@ impl Stopped {
     pub fn verify(&self) {
         let outcome = self.cli(&["verify", "--deep"]);
         if !outcome.status.success() {
-            let log = std::fs::read_to_string(self.settings.data.log()).unwrap_or_default();
-            process::show_end_of("supercargo serve", &log);
+            process::show_end_of("supercargo serve", &self.log());
         }
         outcome.expect_success();
     }

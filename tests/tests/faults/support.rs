@@ -1,16 +1,13 @@
 //! What the tests of several modules do to a server that dies, and look at in what it leaves.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use supercargo_tests::server::{Settings, Stopped};
+pub(crate) use supercargo_tests::wait_until;
 use supercargo_tests::{Image, Server};
 
 /// Names the point at which a debug build kills itself, and perhaps the passage (`commit.before:2`).
 pub(crate) const CRASH_AT: &str = "SUPERCARGO_CRASH_AT";
-
-/// How long something may take that the server does by itself.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that was told to kill itself at that point, on a folder that holds an image as `kept:1`.
 #[track_caller]
@@ -59,14 +56,4 @@ fn sizes_below(folder: &Path) -> Vec<u64> {
         }
     }
     sizes
-}
-
-/// Waits for what the server does in its own time and tells nobody of; fails the test if it never comes.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

@@ -18,7 +18,7 @@ use crate::config::{Config, LogFormat, Overrides, Spoken, load};
 use crate::failure::Failure;
 use crate::http::{App, Listener, Server, Surfaces, bind};
 use crate::metrics::Metrics;
-use crate::tls::{ClientAuthority, Files, Secure, SelfSigned, Trust};
+use crate::tls::{Acme, ClientAuthority, Files, Secure, SelfSigned, Trust};
 use crate::{accounts, output, telemetry};
 
 /// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
@@ -161,6 +161,7 @@ async fn with_registry(
     let mut listeners = Vec::new();
     let mut secured = Vec::new();
     let made = made_certificate(config).await?;
+    let asked = asked_authority(config).await?;
     for Bound { listen, spoken, secure, listener } in bound {
         if !matches!(spoken, Spoken::Redirect(_)) && registry.repository(&listen.repository).is_err() {
             tracing::warn!(
@@ -179,11 +180,12 @@ async fn with_registry(
                 Surfaces::Router(router)
             }
         };
-        let secure = match (secure, spoken, &made) {
-            (None, Spoken::Https(https), Some(made)) => {
+        let secure = match (secure, spoken, &made, &asked) {
+            (None, Spoken::Https(https), Some(made), _) => {
                 secured.push(address);
-                Some(start(&https, made.server(), made.server()).await?)
+                Some(start(&https, Files::of_one(made.server())).await?)
             }
+            (None, Spoken::Https(https), _, Some(asked)) => Some(start(&https, asked.files()).await?),
             (secure, ..) => secure,
         };
         let url = format!("{}://{address}", if secure.is_some() { "https" } else { "http" });
@@ -210,6 +212,9 @@ async fn with_registry(
         data = %config.data.display(),
         "serving"
     );
+    if let Some(asked) = asked {
+        tokio::spawn(asked.keep());
+    }
     let stopping = watch::Sender::new(false);
     let server = Server::start(listeners, &config.http, open_files, &metrics, &stopping);
     let first = signals.next().await;
@@ -266,23 +271,34 @@ async fn made_certificate(config: &Config) -> Result<Option<SelfSigned>, Failure
     made.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
 }
 
+/// The authority that is asked for a certificate, where one is.
+async fn asked_authority(config: &Config) -> Result<Option<Acme>, Failure> {
+    if config.tls.acme.domains.is_empty() {
+        return Ok(None);
+    }
+    let (data, acme) = (config.data.clone(), config.tls.acme.clone());
+    let asked = tokio::task::spawn_blocking(move || Acme::prepare(&data, &acme)).await;
+    asked.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
+}
+
 /// What a listener is secured with, where that is in files that somebody else keeps.
 async fn kept_elsewhere(https: &Https<'_>) -> Result<Option<Secure>, Failure> {
     match https.source {
         Source::Files { certificate, key } => {
-            start(https, certificate.to_owned(), key.to_owned()).await.map(Some)
+            let files = Files { key: key.to_owned(), ..Files::of_one(certificate.to_owned()) };
+            start(https, files).await.map(Some)
         }
-        Source::SelfSigned => Ok(None),
+        Source::SelfSigned | Source::Acme => Ok(None),
     }
 }
 
 /// Reads what a listener is secured with.
-async fn start(https: &Https<'_>, certificate: PathBuf, key: PathBuf) -> Result<Secure, Failure> {
+async fn start(https: &Https<'_>, files: Files) -> Result<Secure, Failure> {
     let clients = https.client_ca.map(|file| ClientAuthority {
         file: file.to_owned(),
         optional: https.client_auth == ClientAuth::Optional,
     });
-    let files = Files { certificate, key, clients };
+    let files = Files { clients, ..files };
     let started = tokio::task::spawn_blocking(move || Secure::start(files)).await;
     started.map_err(Failure::failed)?.map_err(Failure::failed)
 }

@@ -517,11 +517,32 @@ mod tests {
             ("log.level = \"supercargo=loud\"", "log.level", "no level"),
             ("tls.certificate = \"c\"", "tls.certificate", "tls.key"),
             ("tls.key = \"k\"", "tls.key", "tls.certificate"),
-            ("tls = { certificate = \"c\", key = \"k\", self_signed = true }", "tls.self_signed", "not both"),
+            (
+                "tls = { certificate = \"c\", key = \"k\", self_signed = true }",
+                "tls.self_signed",
+                "one place",
+            ),
             ("tls = { self_signed = true, san = [\"a b\"] }", "tls.san", "neither"),
             ("tls.san = [\"a\"]", "tls.san", "self_signed"),
             ("tls = { self_signed = true, client_auth = \"required\" }", "tls.client_auth", "tls.client_ca"),
             ("tls = { self_signed = true, client_auth = \"maybe\" }", "tls.client_auth", "optional"),
+            ("tls.acme.contact = [\"a@b\"]", "tls.acme", "host names"),
+            (
+                "tls.acme = { domains = [\"a.example\"], directory = \"http://a\" }",
+                "tls.acme.directory",
+                "https://",
+            ),
+            (
+                "tls.acme = { domains = [\"*.a\"], directory = \"https://a\" }",
+                "tls.acme.domains",
+                "wildcards",
+            ),
+            (
+                "tls.acme = { domains = [\"10.0.0.1\"], directory = \"https://a\" }",
+                "tls.acme.domains",
+                "addresses",
+            ),
+            ("tls = { self_signed = true, acme.domains = [\"a\"] }", "tls.acme.domains", "one place"),
             ("listen = [\"https://127.0.0.1:1\"]", "listen", "needs a certificate"),
             (
                 "listen = [{ address = \"127.0.0.1:1\", tls = { key = \"k\" } }]",

@@ -23,6 +23,23 @@ pub(crate) struct Tls {
     pub(crate) client_ca: PathBuf,
     /// Whether clients show certificates.
     pub(crate) client_auth: ClientAuth,
+    pub(crate) acme: Acme,
+}
+
+/// An authority that is asked for certificates (RFC 8555). An empty text or path is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Acme {
+    /// The host names of the certificate.
+    pub(crate) domains: Vec<String>,
+    /// Where the authority may write to.
+    pub(crate) contact: Vec<String>,
+    /// The URL of the authority's directory.
+    pub(crate) directory: String,
+    /// The folder of the account and the certificate.
+    pub(crate) cache: PathBuf,
+    /// A file with who signed for the directory's own server, PEM, where this machine does not know.
+    pub(crate) ca: PathBuf,
 }
 
 /// Whether clients show certificates.
@@ -50,6 +67,8 @@ pub(crate) enum Source<'a> {
     },
     /// It is made here.
     SelfSigned,
+    /// An authority is asked for it.
+    Acme,
 }
 
 /// What a listener needs to speak https.
@@ -76,14 +95,15 @@ impl Tls {
             "key" => ("tls.certificate", "name its key, too: tls.key".to_owned()),
             _ => ("tls.key", "name its certificate, too: tls.certificate".to_owned()),
         })?;
-        match (files, self.self_signed) {
-            (Some(_), true) => Err((
-                "tls.self_signed",
-                "tls.certificate is set, too: a certificate is read or made, not both".to_owned(),
-            )),
-            (Some((certificate, key)), false) => Ok(Some(Source::Files { certificate, key })),
-            (None, true) => Ok(Some(Source::SelfSigned)),
-            (None, false) => Ok(None),
+        let made = self.self_signed.then_some((Source::SelfSigned, "tls.self_signed"));
+        let asked = (!self.acme.domains.is_empty()).then_some((Source::Acme, "tls.acme.domains"));
+        let read = files.map(|(certificate, key)| (Source::Files { certificate, key }, "tls.certificate"));
+        let mut said = [read, made, asked].into_iter().flatten();
+        match (said.next(), said.next()) {
+            (Some((_, one)), Some((_, other))) => {
+                Err((other, format!("{one} is set, too: a certificate comes from one place")))
+            }
+            (one, _) => Ok(one.map(|(source, _)| source)),
         }
     }
 
@@ -98,7 +118,8 @@ impl Tls {
             Some((certificate, key)) => Source::Files { certificate, key },
             None => self.source()?.ok_or_else(|| {
                 let why = "an https listener needs a certificate: set tls.certificate and tls.key, or \
-                           tls.self_signed = true (--self-signed) to have one made";
+                           tls.acme.domains to have an authority asked for one, or tls.self_signed = true \
+                           (--self-signed) to have one made";
                 ("listen", why.to_owned())
             })?,
         };
@@ -132,6 +153,34 @@ impl Tls {
         }
         if !self.san.is_empty() && !self.self_signed {
             return Err(("tls.san", "names are for a certificate that is made: tls.self_signed".to_owned()));
+        }
+        self.acme.check()
+    }
+}
+
+impl Acme {
+    fn check(&self) -> Result<(), Wrong> {
+        if self.domains.is_empty() {
+            return match *self == Acme::default() {
+                true => Ok(()),
+                false => {
+                    Err(("tls.acme", "name the host names of the certificate: tls.acme.domains".to_owned()))
+                }
+            };
+        }
+        for domain in &self.domains {
+            if !matches!(ServerName::try_from(domain.as_str()), Ok(ServerName::DnsName(_))) {
+                return Err((
+                    "tls.acme.domains",
+                    format!("{domain:?} is no host name: wildcards and addresses can't be had this way"),
+                ));
+            }
+        }
+        if !self.directory.starts_with("https://") {
+            return Err((
+                "tls.acme.directory",
+                "name the authority's directory, a URL that begins with https://".to_owned(),
+            ));
         }
         Ok(())
     }

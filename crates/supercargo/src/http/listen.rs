@@ -15,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::App;
 use super::app::Arrival;
@@ -38,6 +37,9 @@ const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 const WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes of an answer that are kept for an HTTP/2 client that does not take them yet.
 const ANSWER_BYTES_MAX: usize = 128 * 1024;
+
+/// How long an HTTP/2 client has to take its leave after its last answer, once it was told to.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// How long a listener waits after the system had no file or memory left for a connection: there is no event
 /// that says when it has.
@@ -227,13 +229,14 @@ impl Connection {
 
     /// Agrees with the client on how to speak, and does.
     async fn speak_securely(mut self, stream: TcpStream, secure: Secure) {
-        let handshake = TlsAcceptor::from(secure.config()).accept(stream);
+        let handshake = secure.handshake(stream);
         let shaken = tokio::select! {
             shaken = timeout(self.patience.head, handshake) => shaken,
             () = stopped(&mut self.stopping) => return,
         };
         let stream = match shaken {
-            Ok(Ok(stream)) => stream,
+            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(None)) => return tracing::debug!(peer = %self.peer, "a proof was looked at"),
             Ok(Err(error)) => return tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed"),
             Err(_) => return tracing::debug!(peer = %self.peer, "a TLS handshake took too long"),
         };
@@ -295,18 +298,22 @@ impl Connection {
                 .serve_connection(io, service)
         );
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = requests.idle(self.patience.idle) => {
-                // Says so first, so that a request that crosses it is known not to have been taken.
+            ended = connection.as_mut() => Some(ended),
+            () = requests.idle(self.patience.idle) => None,
+            () = stopped(&mut self.stopping) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            // Says so first, so that a request that crosses it is known not to have been taken. Requests that are
+            // under way are answered.
+            None => {
                 connection.as_mut().graceful_shutdown();
-                match timeout(self.patience.write, connection).await {
-                    Ok(ended) => ended,
-                    Err(_) => return tracing::debug!(peer = %self.peer, "a client did not take its leave"),
+                tokio::select! {
+                    ended = connection => ended,
+                    () = requests.idle(LEAVE_MAX) => {
+                        return tracing::debug!(peer = %self.peer, "a client did not take its leave");
+                    }
                 }
-            }
-            () = stopped(&mut self.stopping) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
             }
         };
         self.ended(ended);

@@ -14,6 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
 use super::TlsError;
+use super::challenges::Challenges;
 
 /// Where a listener's certificate is, and its clients' authorities.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(crate) struct Files {
     pub(crate) key: PathBuf,
     /// Who signs for clients, where they are asked for certificates.
     pub(crate) clients: Option<ClientAuthority>,
+    /// The proofs for who gives the certificate. Where there are some, there may be no certificate yet.
+    pub(crate) challenges: Option<Challenges>,
 }
 
 /// The authorities of clients' certificates.
@@ -43,6 +46,11 @@ pub(crate) struct Material {
 }
 
 impl Files {
+    /// A certificate with its key in the same file, and clients that show nothing.
+    pub(crate) fn of_one(file: PathBuf) -> Files {
+        Files { certificate: file.clone(), key: file, clients: None, challenges: None }
+    }
+
     /// Reads them. Blocks.
     ///
     /// # Errors

@@ -1,17 +1,21 @@
 //! TLS below HTTP: certificates and what they are served with, read anew when their files change; what clients
-//! show; and the authority and certificate that are made where nobody has one.
+//! show; the authority and certificate that are made where nobody has one, and certificates that an authority is asked for.
 //!
 //! What does not live here: listeners and connections, which are `http`'s, and what is configured, which is
 //! `config`'s. Nothing here knows of requests.
 
+mod acme;
+mod challenges;
 mod client;
 mod files;
 mod self_signed;
 mod server;
+mod store;
 mod trust;
 
 use std::path::PathBuf;
 
+pub(crate) use acme::Acme;
 pub(crate) use client::shown_by;
 pub(crate) use files::{ClientAuthority, Files};
 pub(crate) use self_signed::SelfSigned;
@@ -59,6 +63,15 @@ pub(crate) enum TlsError {
     /// An authority or a certificate can't be made.
     #[error("no certificate could be made: {0}")]
     NotMade(#[from] rcgen::Error),
+    /// An authority did not give a certificate.
+    #[error("the authority gave no certificate: {0}")]
+    NotGiven(#[from] instant_acme::Error),
+    /// An authority refused a certificate.
+    #[error("the authority refused a certificate: {0}")]
+    Refused(String),
+    /// An authority did not come to an end.
+    #[error("the authority did not answer in time")]
+    TooSlow,
     /// What was made can't be kept.
     #[error("{}: {source}", path.display())]
     NotWritten {

@@ -1,9 +1,7 @@
 //! An authority and a certificate of our own, for who has none: made in the data folder, and the certificate made
 //! anew before it ends. Whoever trusted the authority once trusts every certificate that follows.
 
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::TlsError;
+use super::store::{self, Access};
 
 /// How long the authority is valid. Clients were told of it by hand, so it is longer than most machines last.
 const AUTHORITY_VALID: Duration = days(20 * 365);
@@ -105,8 +104,7 @@ impl SelfSigned {
 
     /// Makes what is missing, has ended or soon will, or is for other names.
     fn ensure(&self, now: SystemTime) -> Result<(), TlsError> {
-        let not_written = |source| TlsError::NotWritten { path: self.folder.clone(), source };
-        std::fs::create_dir_all(&self.folder).map_err(not_written)?;
+        store::make_folder(&self.folder)?;
         let authority = match self.known_authority(now) {
             Some(authority) => authority,
             None => self.make_authority(now)?,
@@ -154,8 +152,8 @@ impl SelfSigned {
         params.not_after = (now + AUTHORITY_VALID).into();
         let certificate = params.self_signed(&key)?;
         // The key first: without it the certificate is of no use, and is made again.
-        self.write(AUTHORITY_KEY_FILE, &key.serialize_pem(), 0o600)?;
-        self.write(AUTHORITY_FILE, &certificate.pem(), 0o644)?;
+        self.write(AUTHORITY_KEY_FILE, &key.serialize_pem(), Access::OwnerAlone)?;
+        self.write(AUTHORITY_FILE, &certificate.pem(), Access::Everybody)?;
         tracing::info!(file = %self.authority().display(), "an authority was made");
         Ok(Authority { certificate: certificate.der().clone(), issuer: Issuer::new(params, key) })
     }
@@ -170,7 +168,11 @@ impl SelfSigned {
         params.not_before = (now - CLOCKS_DIFFER).into();
         params.not_after = (now + CERTIFICATE_VALID).into();
         let certificate = params.signed_by(&key, &authority.issuer)?;
-        self.write(SERVER_FILE, &format!("{}{}", certificate.pem(), key.serialize_pem()), 0o600)?;
+        self.write(
+            SERVER_FILE,
+            &format!("{}{}", certificate.pem(), key.serialize_pem()),
+            Access::OwnerAlone,
+        )?;
         tracing::info!(names = self.names.join(", "), "a certificate was made");
         Ok(())
     }
@@ -196,19 +198,8 @@ impl SelfSigned {
         Some(CertificateParams::new(self.names.clone()).ok()?.subject_alt_names)
     }
 
-    /// Writes a file whole or not at all.
-    fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), TlsError> {
-        let path = self.folder.join(name);
-        let write = || {
-            let mut file = tempfile::Builder::new()
-                .permissions(std::fs::Permissions::from_mode(mode))
-                .tempfile_in(&self.folder)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok::<_, std::io::Error>(())
-        };
-        write().map_err(|source| TlsError::NotWritten { path: path.clone(), source })
+    fn write(&self, name: &str, text: &str, access: Access) -> Result<(), TlsError> {
+        store::write(&self.folder, name, text, access)
     }
 }
 
@@ -219,14 +210,14 @@ struct Authority {
 }
 
 /// How long a certificate is valid from `now`. None where it is not.
-fn remaining(certificate: &X509Certificate<'_>, now: SystemTime) -> Option<Duration> {
+pub(super) fn remaining(certificate: &X509Certificate<'_>, now: SystemTime) -> Option<Duration> {
     let ends = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
     (SystemTime::UNIX_EPOCH + Duration::from_secs(ends)).duration_since(now).ok()
 }
 
 /// The names in a certificate, as the library that makes them has them. None where there is one of a kind that it
 /// was not made with.
-fn names_of(certificate: &X509Certificate<'_>) -> Option<Vec<SanType>> {
+pub(super) fn names_of(certificate: &X509Certificate<'_>) -> Option<Vec<SanType>> {
     let names = certificate.subject_alternative_name().ok()??;
     let name = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(SanType::DnsName((*name).try_into().ok()?)),
@@ -243,6 +234,7 @@ fn names_of(certificate: &X509Certificate<'_>) -> Option<Vec<SanType>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn made(folder: &Path, more: &[&str], now: SystemTime) -> SelfSigned {
         let names =
