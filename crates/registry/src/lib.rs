@@ -22,6 +22,7 @@ mod reads;
 mod registry;
 mod replay;
 mod repositories;
+mod rules;
 mod small;
 mod stats;
 mod verify;
@@ -40,6 +41,7 @@ pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep
 pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,
 };
+pub use rules::Broken;
 pub use stats::{Histogram, Stats};
 pub use supercargo_blobs::{StoreOptions, crash_point};
 pub use supercargo_eventlog::{Actor, Api, Origin};
