@@ -23,6 +23,10 @@ test-fast:
 test-long:
     PROPTEST_CASES=20000 cargo nextest run --workspace --exclude supercargo-tests --exclude supercargo-benches
 
+# Fuzz the parsers at the edge, a minute each; arguments are how many seconds instead, and which
+fuzz *args:
+    scripts/fuzz.sh {{ args }}
+
 # Measure against the peers and the hardware; arguments are scenarios
 bench *args:
     scripts/bench.sh {{ args }}

@@ -64,7 +64,10 @@ impl From<Error> for Refusal {
             | Error::UserExists(_)
             | Error::GroupExists(_)
             | Error::LastAdministrator(_) => (StatusCode::CONFLICT, "conflict"),
-            Error::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Error::AgainstRule(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Error::Precondition(_) | Error::Changed { .. } => {
+                (StatusCode::PRECONDITION_FAILED, "precondition_failed")
+            }
             Error::ManifestBlobUnknown(_)
             | Error::ManifestInvalid(_)
             | Error::DigestMismatch { .. }

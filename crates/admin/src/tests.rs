@@ -299,10 +299,16 @@ async fn repositories_come_change_and_go() {
     assert_eq!(again.code(), "conflict");
 
     // What is not named stays.
-    let change = json!({ "sparse-index": true });
+    let change = json!({ "sparse-index": true, "rules": { "quota": 7 } });
     let changed =
         fixture.ask(request("PATCH", "/repositories/team-a", Some(&change))).await.expect(200).json();
-    let config = json!({ "description": "of team A", "docker-api-version": "both", "sparse-index": true });
+    let rules = json!({
+        "immutable-tags": [], "media-types": [], "artifact-types": [], "manifest-bytes-max": null,
+        "blob-bytes-max": null, "quota": 7, "name-quotas": [],
+    });
+    let config = json!({
+        "description": "of team A", "docker-api-version": "both", "sparse-index": true, "rules": rules,
+    });
     assert_eq!(changed["config"], config);
     assert_eq!(fixture.get("/repositories/team-a").await.expect(200).json(), changed);
     let all = fixture.get("/repositories").await.expect(200).json();

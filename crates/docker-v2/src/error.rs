@@ -304,6 +304,7 @@ impl From<supercargo_registry::Error> for Failure {
             Error::BodyTimeout => told(Code::BodyTooSlow),
             Error::Precondition(_) => told(Code::PreconditionFailed),
             Error::Changed { present } => changed(told(Code::PreconditionFailed), present.as_ref()),
+            Error::AgainstRule(_) => told(Code::Denied),
             Error::Invalid(_) => told(Code::ArgumentUnsupported),
             Error::Busy { retry_after } => {
                 Failure::retry_after(Code::Unavailable, *retry_after).message(error.to_string())

@@ -227,7 +227,7 @@ impl Surface {
 /// Why somebody is not taken for who they say they are, in the protocol's words.
 pub(crate) fn refusal(refused: &Refused) -> Failure {
     match refused {
-        Refused::Wrong | Refused::Token(_) | Refused::Bearer(_) => {
+        Refused::Wrong | Refused::Token(_) | Refused::Bearer(_) | Refused::Provider(_) => {
             Failure::new(Code::Unauthorized).message(refused.to_string())
         }
         Refused::Throttled { retry_after } => {

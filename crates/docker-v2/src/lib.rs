@@ -9,6 +9,8 @@
 mod base;
 mod blobs;
 mod body;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod edge;
 pub mod error;
 mod etag;
 mod gate;

@@ -163,7 +163,7 @@ fn media_type_value(media_type: &str) -> Result<HeaderValue, Failure> {
 
 /// Whether the client says that it takes Docker's single-image manifests and nothing else. `application/json`
 /// is what clients of that age add for manifests that have no media type at all.
-fn knows_no_index(headers: &HeaderMap) -> bool {
+pub(crate) fn knows_no_index(headers: &HeaderMap) -> bool {
     let mut names_docker = false;
     for header in headers.get_all(header::ACCEPT) {
         let Ok(header) = header.to_str() else { return false };
@@ -203,7 +203,7 @@ fn default_child(index: &StoredManifest) -> Result<Reference, Failure> {
 
 /// The media type that a manifest was pushed as: Content-Type's, or what the manifest says of itself where
 /// there is none. Docker before 1.10 sends its signed manifests without one, or as mere JSON.
-fn pushed_media_type(headers: &HeaderMap, bytes: &Bytes) -> Result<String, Failure> {
+pub(crate) fn pushed_media_type(headers: &HeaderMap, bytes: &Bytes) -> Result<String, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Hints {

@@ -121,8 +121,8 @@ pub(crate) async fn answer(
     let refresh = refresh_token(surface, parts, &asked, &login).await?;
     let scope = issued.access.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut answer = json!({
-        "token": issued.token,
-        "access_token": issued.token,
+        "token": issued.token.expose(),
+        "access_token": issued.token.expose(),
         "expires_in": issued.expires_in.as_secs(),
         "issued_at": rfc3339(issued.issued_at),
         "scope": scope,

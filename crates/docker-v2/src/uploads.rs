@@ -58,6 +58,9 @@ pub(crate) async fn start(
         return stored(surface, name, &digest);
     }
     if let Some(digest) = whole {
+        if let Some(length) = content_length(&parts.headers) {
+            surface.registry.check_upload(surface.repository(), name, None, Some(&digest), length)?;
+        }
         let id =
             surface.registry.start_upload(&caller, surface.repository(), name, digest.algorithm()).await?;
         let finished =
@@ -93,6 +96,9 @@ pub(crate) async fn append(
     id: UploadId,
 ) -> Result<Response, Failure> {
     let range = chunk_range(surface, parts, name, id).await?;
+    if let Some(length) = content_length(&parts.headers) {
+        surface.registry.check_upload(surface.repository(), name, Some(id), None, length)?;
+    }
     let received = surface
         .registry
         .append_upload(surface.repository(), name, id, range, body)
@@ -116,6 +122,9 @@ pub(crate) async fn finish(
     };
     let digest = Digest::parse(digest)?;
     let range = chunk_range(surface, parts, name, id).await?;
+    if let Some(length) = content_length(&parts.headers) {
+        surface.registry.check_upload(surface.repository(), name, Some(id), Some(&digest), length)?;
+    }
     surface
         .registry
         .finish_upload(&surface.caller(parts), surface.repository(), name, id, digest, range, body)

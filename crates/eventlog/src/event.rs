@@ -11,6 +11,8 @@ use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId
 use supercargo_model::{Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
 use uuid::Uuid;
 
+use crate::rules::ContentRules;
+
 /// An event and what is known of how it came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -116,6 +118,8 @@ pub struct RepositoryConfig {
     pub docker_api_version: DockerApiVersion,
     /// Whether an index may lack manifests that it lists.
     pub sparse_index: bool,
+    /// What may be pushed to it.
+    pub rules: ContentRules,
 }
 
 /// Contents of one name that a collection removed.

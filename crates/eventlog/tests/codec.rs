@@ -8,8 +8,10 @@ use proptest::option;
 use proptest::prelude::*;
 use supercargo_eventlog::codec::{CodecError, RECORD_BYTES_MAX, VERSION, decode, encode};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
-use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Signed, Tag, Timestamp};
+use supercargo_eventlog::{
+    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+};
+use supercargo_model::{Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp};
 use uuid::Uuid;
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -38,9 +40,45 @@ fn text() -> impl Strategy<Value = String> {
 fn config() -> impl Strategy<Value = RepositoryConfig> {
     let version =
         prop_oneof![Just(DockerApiVersion::V1), Just(DockerApiVersion::V2), Just(DockerApiVersion::Both)];
-    (text(), version, any::<bool>()).prop_map(|(description, docker_api_version, sparse_index)| {
-        RepositoryConfig { description, docker_api_version, sparse_index }
-    })
+    (text(), version, any::<bool>(), rules()).prop_map(
+        |(description, docker_api_version, sparse_index, rules)| RepositoryConfig {
+            description,
+            docker_api_version,
+            sparse_index,
+            rules,
+        },
+    )
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    "[a-z0-9+*]{1,9}(/[a-z0-9.*]{1,9}){0,2}".prop_filter_map("no pattern", |text| text.parse().ok())
+}
+
+fn rules() -> impl Strategy<Value = ContentRules> {
+    let patterns = || vec(pattern(), 0..3);
+    let quota = (pattern(), any::<u64>()).prop_map(|(names, bytes)| NameQuota { names, bytes });
+    let limit = || option::of(any::<u64>());
+    (patterns(), patterns(), patterns(), limit(), limit(), limit(), vec(quota, 0..3)).prop_map(
+        |(
+            immutable_tags,
+            media_types,
+            artifact_types,
+            manifest_bytes_max,
+            blob_bytes_max,
+            quota,
+            name_quotas,
+        )| {
+            ContentRules {
+                immutable_tags,
+                media_types,
+                artifact_types,
+                manifest_bytes_max,
+                blob_bytes_max,
+                quota,
+                name_quotas,
+            }
+        },
+    )
 }
 
 fn descriptor() -> impl Strategy<Value = Descriptor> {

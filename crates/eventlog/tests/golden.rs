@@ -14,7 +14,9 @@ use std::sync::Once;
 
 use supercargo_eventlog::codec::{self, VERSION};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
-use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
+use supercargo_eventlog::{
+    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+};
 use supercargo_model::account::{Actions, Grant, Grantee, GroupName, PasswordHash, TokenKind, UserName};
 use supercargo_model::{
     Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp, media_type,
@@ -142,6 +144,19 @@ fn schema1() -> Manifest {
     }
 }
 
+fn rules() -> ContentRules {
+    let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    ContentRules {
+        immutable_tags: patterns(&["v*", "release-**"]),
+        media_types: patterns(&["application/vnd.oci.image.*+json"]),
+        artifact_types: Vec::new(),
+        manifest_bytes_max: Some(65_536),
+        blob_bytes_max: None,
+        quota: Some(u64::MAX),
+        name_quotas: vec![NameQuota { names: "team-a/**".parse().unwrap(), bytes: 250 }],
+    }
+}
+
 /// A record of every variant, and of every value that a variant's fields may take where bytes tell them
 /// apart. A sample is never edited once its fixture is released.
 fn samples() -> Vec<(&'static str, Record)> {
@@ -150,6 +165,7 @@ fn samples() -> Vec<(&'static str, Record)> {
         description: "Made at the first start".to_owned(),
         docker_api_version: DockerApiVersion::Both,
         sparse_index: true,
+        rules: rules(),
     };
     let set = |digest, previous| Event::TagSet {
         repository: key(),

@@ -65,7 +65,7 @@ pub enum ParseError {
     Grantee(String),
     /// Not a pattern.
     #[error(
-        "pattern {0:?} is not valid: use letters, digits and . _ - / with * for anything up to the next slash and ** for anything at all, 255 bytes at most"
+        "pattern {0:?} is not valid: use letters, digits and . _ - + / with * for anything up to the next slash and ** for anything at all, 255 bytes at most"
     )]
     Pattern(String),
     /// Not a media type.

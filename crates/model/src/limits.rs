@@ -21,6 +21,8 @@ pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const MANIFEST_REFERENCES_MAX: usize = 16 * 1024;
 /// Longest media type or artifact type, in bytes (RFC 6838, section 4.2: 127 each side of the slash).
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Most patterns in the rules of one repository: each push is compared with all of them.
+pub const RULE_PATTERNS_MAX: usize = 100;
 /// Most tags that one listing page holds, also where the client asks for more.
 pub const PAGE_ENTRIES_MAX: usize = 10_000;
 /// Largest blob kept beside the tables, in bytes; a larger one is a file of its own. Small blobs share the

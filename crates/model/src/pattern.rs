@@ -1,4 +1,4 @@
-//! Patterns over names: which repositories, names or tags a permission or a rule is about.
+//! Patterns over names: which repositories, names, tags or media types a permission or a rule is about.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::{ParseError, limits};
 /// A pattern, matched against a whole text: `*` stands for anything without a slash, `**` for anything at all,
 /// and `/**` at the end also for nothing; everything else stands for itself. `team-a/**` matches `team-a`,
 /// `team-a/web` and `team-a/web/cache`; `team-a/*` only the second. 1 to 255 bytes of lower- and upper-case letters, digits and
-/// `.` `_` `-` `/` `*`.
+/// `.` `_` `-` `+` `/` `*`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern(Arc<str>);
 
@@ -21,7 +21,8 @@ impl Pattern {
     /// # Errors
     /// [`ParseError::Pattern`].
     pub fn parse(s: &str) -> Result<Pattern, ParseError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b'*');
+        let allowed =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'/' | b'*');
         let valid = (1..=limits::PATTERN_BYTES_MAX).contains(&s.len())
             && s.bytes().all(allowed)
             && !s.contains("***")
@@ -157,6 +158,7 @@ mod tests {
             ("a*b*c", &["abc", "aXbXbYc"], &["abcd", "ab/c"]),
             ("**/x*/y", &["a/x1/y", "a/xb/x/y"], &["a/x/b/y", "x/y"]),
             ("a", &["a"], &["b", "aa", "a/a"]),
+            ("application/*+json", &["application/x.v1+json"], &["application/json"]),
         ] {
             for text in yes {
                 assert!(pattern(given).matches(text), "{given} {text}");

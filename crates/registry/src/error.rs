@@ -6,6 +6,8 @@ use supercargo_blobs::StoreError;
 use supercargo_model::account::{GroupName, TokenId, UserName};
 use supercargo_model::{Digest, ManifestError, RepoKey, RepoName};
 
+use crate::rules::Broken;
+
 /// Why a use case did not succeed. Texts are fit to be shown to a person, except [`Error::Internal`]'s.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -113,6 +115,9 @@ pub enum Error {
         /// What is there.
         present: Option<Digest>,
     },
+    /// A rule of the repository forbids it.
+    #[error(transparent)]
+    AgainstRule(#[from] Broken),
     /// An argument is not usable, in a way that no type at the edge could tell.
     #[error("{0}")]
     Invalid(String),

@@ -23,6 +23,7 @@ mod reads;
 mod registry;
 mod replay;
 mod repositories;
+mod rules;
 mod small;
 mod stats;
 mod verify;
@@ -43,6 +44,7 @@ pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep
 pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,
 };
+pub use rules::Broken;
 pub use stats::{Histogram, Stats};
 pub use supercargo_blobs::{StoreOptions, crash_point};
 pub use supercargo_eventlog::{Actor, Api, Origin};

@@ -9,6 +9,15 @@ use std::fmt;
 pub enum Notice {
     /// A manifest of Docker's schema 1 was pushed.
     Schema1Pushed,
+    /// Nine tenths of a quota are used.
+    QuotaNearlyUsed {
+        /// What the quota is of: the repository or a name.
+        of: String,
+        /// The quota, in bytes.
+        quota: u64,
+        /// What is used of it.
+        used: u64,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -18,6 +27,9 @@ impl fmt::Display for Notice {
                 "schema 1 manifests are deprecated, and current clients can't pull them: push the image again \
                  with docker 1.10 or later",
             ),
+            Notice::QuotaNearlyUsed { of, quota, used } => {
+                write!(f, "{of} may hold {quota} bytes and holds {used}: soon nothing more can be pushed to it")
+            }
         }
     }
 }

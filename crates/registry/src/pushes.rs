@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256, Sha512};
 use supercargo_blobs::{Existing, StoreError, Verified};
 use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits, media_type};
-use supercargo_projections::tables::Blobs;
+use supercargo_projections::tables::{Blobs, Contents, Repositories};
 use supercargo_projections::targets;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ use crate::ledger::Payload;
 use crate::notice::Notice;
 use crate::reads::{known_repository, name_id};
 use crate::registry::{Caller, Registry};
+use crate::rules::{Bounded, Room};
 use crate::{Error, Result};
 
 /// Names an upload session.
@@ -86,11 +88,94 @@ impl Registry {
         Ok(self.blobs.received(&owner(repository, name), id)?)
     }
 
+    /// Refuses an upload that a rule of the repository would refuse once its bytes are here: asked before they
+    /// are taken, where it is known how many they will be. `id` is the session that they are added to, and
+    /// `digest` what the blob will be, where those are known.
+    ///
+    /// # Errors
+    /// [`Error::AgainstRule`]; [`Error::RepositoryUnknown`].
+    pub fn check_upload(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        id: Option<UploadId>,
+        digest: Option<&Digest>,
+        announced: u64,
+    ) -> Result<()> {
+        let Some(room) = self.room(repository, name, digest)? else { return Ok(()) };
+        let received = match id.map(|id| self.upload_received(repository, name, id)) {
+            None => 0,
+            Some(Ok(received)) => received,
+            // To be said by what comes next, or to be found finished already.
+            Some(Err(Error::UploadUnknown)) => return Ok(()),
+            Some(Err(e)) => return Err(e),
+        };
+        Ok(room.check_blob(received.saturating_add(announced))?)
+    }
+
+    /// The room in a name, where a rule bounds it; `None` also where the name holds the digest already.
+    fn room(&self, repository: &RepoKey, name: &RepoName, digest: Option<&Digest>) -> Result<Option<Room>> {
+        let mut snapshot = self.snapshot()?;
+        let row = snapshot.get::<Repositories>(repository).map_err(Error::internal)?;
+        let rules = row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.rules;
+        if !rules.bound_uploads() {
+            return Ok(None);
+        }
+        let id = name_id(&snapshot, repository, name)?;
+        if let (Some(id), Some(digest)) = (id, digest) {
+            let content = snapshot.get::<Contents>(&(id, *digest)).map_err(Error::internal)?;
+            if content.is_some_and(|content| content.present()) {
+                return Ok(None);
+            }
+        }
+        let room = Room::of(&mut snapshot, &rules, repository, name, id);
+        snapshot.check().map_err(Error::internal)?;
+        Ok(Some(room))
+    }
+
+    /// Appends a body as far as the rules leave room. Where they leave none the session is gone: it could never
+    /// be finished.
+    async fn append_bounded<S>(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        id: UploadId,
+        digest: Option<&Digest>,
+        range: Option<(u64, u64)>,
+        body: S,
+    ) -> Result<u64>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+    {
+        let owner = owner(repository, name);
+        let Some(room) = self.room(repository, name, digest)? else {
+            return Ok(self.blobs.append(&owner, id, range, body).await?);
+        };
+        let received = self.blobs.received(&owner, id)?;
+        let over = AtomicBool::new(false);
+        let bounded = Bounded::new(body, &room, received, &over);
+        let appended = self.blobs.append(&owner, id, range, bounded).await;
+        if over.load(Ordering::Relaxed) {
+            self.discard_session(&owner, id).await;
+            // One byte more than there is room for, at least.
+            room.check_blob(u64::MAX)?;
+        }
+        Ok(appended?)
+    }
+
+    /// What is left of a session is the sweep's, where it can't be removed now.
+    async fn discard_session(&self, owner: &str, id: UploadId) {
+        if let Err(e) = self.blobs.discard(owner, id).await {
+            tracing::debug!(error = %e, "an upload session that is over was not removed");
+        }
+    }
+
     /// Appends a body to a session; answers with how many bytes the session then holds. `range`: where the
     /// body says that it starts, and how long it says that it is.
     ///
     /// # Errors
     /// [`Error::UploadOutOfOrder`], [`Error::BodyIncomplete`], [`Error::BodyTimeout`]: the session lives on.
+    /// [`Error::AgainstRule`]: it is gone.
     pub async fn append_upload<S>(
         &self,
         repository: &RepoKey,
@@ -102,14 +187,14 @@ impl Registry {
     where
         S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
     {
-        Ok(self.blobs.append(&owner(repository, name), id, range, body).await?)
+        self.append_bounded(repository, name, id, None, range, body).await
     }
 
     /// Appends a body, verifies the whole against the digest, stores the blob and commits it. Says so again
     /// where that was done before and the answer was lost.
     ///
     /// # Errors
-    /// [`Error::DigestMismatch`]: nothing is stored, and the session is gone. Else as
+    /// [`Error::DigestMismatch`], [`Error::AgainstRule`]: nothing is stored, and the session is gone. Else as
     /// [`Registry::append_upload`], and those of a commit, after which the session can be finished again.
     pub async fn finish_upload<S>(
         &self,
@@ -125,7 +210,7 @@ impl Registry {
         S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
     {
         let owner = owner(repository, name);
-        match self.blobs.append(&owner, id, range, body).await.map_err(Error::from) {
+        match self.append_bounded(repository, name, id, Some(&digest), range, body).await {
             Ok(_) => {}
             Err(Error::UploadUnknown) => {
                 return match self.check_blob(caller, repository, name, &digest) {
@@ -142,25 +227,32 @@ impl Registry {
         })?;
         let add =
             |size| Command::AddBlob { repository: repository.clone(), name: name.clone(), digest, size };
-        match verified {
+        let submitted = match verified {
             Verified::Small(bytes) => {
                 let command = add(bytes.len() as u64);
                 let payload = Payload::Small(digest, bytes);
-                self.submit_promised(caller, repository, name, digest, command, payload).await?;
+                self.submit_promised(caller, repository, name, digest, command, payload).await
             }
             Verified::Large(large) => {
                 let command = add(large.size());
                 let existing = self.existing(&digest)?;
                 let published = self.blobs.publish(large, existing).await?;
                 let payload = Payload::File(Arc::new(published));
-                self.submit_promised(caller, repository, name, digest, command, payload).await?;
+                let submitted =
+                    self.submit_promised(caller, repository, name, digest, command, payload).await;
+                if submitted.as_ref().is_err_and(Error::is_refusal) {
+                    // No record will ever mention what was stored for it.
+                    self.remove_unmentioned(digest).await?;
+                }
+                submitted
             }
+        };
+        // A client that asks again finds the blob, or is refused again; one that was told of trouble here can
+        // finish the session again.
+        if submitted.as_ref().map_or_else(Error::is_refusal, |_| true) {
+            self.discard_session(&owner, id).await;
         }
-        // The sweep would take what is left of the session; a client that asks again finds the blob.
-        if let Err(e) = self.blobs.discard(&owner, id).await {
-            tracing::debug!(error = %e, "a finished upload session was not removed");
-        }
-        Ok(())
+        submitted.map(|_| ())
     }
 
     /// What becomes of the file that may be there: one that is known to be rotten is replaced.
@@ -265,7 +357,6 @@ impl Registry {
         };
         let subject = manifest.subject;
         let schema1 = media_type::is_schema1(&manifest.media_type);
-        let notices = if schema1 { vec![Notice::Schema1Pushed] } else { Vec::new() };
         let holds: Vec<Digest> = targets(&manifest).into_iter().map(|(digest, _)| digest).collect();
         let command = Command::PushManifest {
             repository: repository.clone(),
@@ -291,6 +382,10 @@ impl Registry {
         if let Some(id) = name_id(&self.snapshot()?, repository, name)? {
             let ended = holds.into_iter().chain([digest]).map(|digest| (id, digest));
             self.leases.end(ended, &Principal::of(caller));
+        }
+        let mut notices = if schema1 { vec![Notice::Schema1Pushed] } else { Vec::new() };
+        if let Some(room) = self.room(repository, name, None)? {
+            notices.extend(room.notices());
         }
         Ok(PushedManifest { digest, subject, notices })
     }

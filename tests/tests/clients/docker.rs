@@ -54,6 +54,22 @@ fn images_survive_the_way_through_the_registry() {
     let mounts = copied.text.matches("Mounted from team/").count();
     assert_eq!(mounts, 4, "every layer is mounted:\n{}", copied.text);
 
+    // What a rule forbids docker tells its user, in the registry's words.
+    let configure = |settings: &[&str]| {
+        server.cli(&[&["repo", "configure", "docker-local"], settings].concat()).expect_success();
+    };
+    configure(&["--immutable-tags", "1"]);
+    here.run(&["tag", &app, &base]);
+    let refusal = run_to_fail(&mut here.command(&["push", &base]));
+    assert!(refusal.contains("denied: tag 1 is immutable here and stays at sha256:"), "{refusal}");
+    configure(&["--blob-max", "1MiB"]);
+    let elsewhere = server.reference("new/app:2");
+    here.run(&["tag", &app, &elsewhere]);
+    let refusal = run_to_fail(&mut here.command(&["push", &elsewhere]));
+    assert!(refusal.contains("denied: the blob has more than 1048576 bytes"), "{refusal}");
+    configure(&["--immutable-tags", "", "--blob-max", "0B"]);
+    here.run(&["image", "rm", &base, &elsewhere]);
+
     // Another daemon, after a restart of the registry on another port.
     let server = server.restart();
     let there = Docker::start();

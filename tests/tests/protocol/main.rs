@@ -8,6 +8,7 @@ mod manifests;
 mod referrers;
 mod refusals;
 mod rows;
+mod rules;
 mod schema1;
 mod trouble;
 mod uploads;

@@ -1,13 +1,14 @@
 //! Blobs: uploaded, mounted, deleted, found rotten.
 
-use supercargo_eventlog::Event;
 use supercargo_eventlog::event::Rot;
+use supercargo_eventlog::{ContentRules, Event};
 use supercargo_model::{Digest, RepoKey, RepoName};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{Blobs, ContentState, Contents, Holders, NamesById, prefix};
 
 use super::{name_id, repository};
 use crate::command::{Decision, Outcome};
+use crate::rules::Room;
 use crate::{Error, Result};
 
 /// How many names are asked, at most, for a blob that may be mounted from anywhere.
@@ -22,6 +23,23 @@ fn has_it(view: &mut impl Rows, key: &RepoKey, name: &RepoName, digest: Digest) 
     there && view.row::<Blobs>(&digest).is_some_and(|blob| !blob.rotten)
 }
 
+/// Refuses a blob that is too large, or for which the name has no room. One that the name holds already, in
+/// whatever state, takes no more.
+fn check_room(
+    view: &mut impl Rows,
+    rules: &ContentRules,
+    key: &RepoKey,
+    name: &RepoName,
+    digest: Digest,
+    size: u64,
+) -> Result<()> {
+    let id = name_id(view, key, name);
+    if id.is_some_and(|id| view.row::<Contents>(&(id, digest)).is_some_and(|content| content.present())) {
+        return Ok(());
+    }
+    Ok(Room::of(view, rules, key, name, id).check_blob(size)?)
+}
+
 pub(super) fn add(
     view: &mut impl Rows,
     key: &RepoKey,
@@ -29,10 +47,11 @@ pub(super) fn add(
     digest: Digest,
     size: u64,
 ) -> Result<Decision> {
-    repository(view, key)?;
+    let rules = repository(view, key)?.config.rules;
     if has_it(view, key, name, digest) {
         return Ok(Decision::done(Vec::new()));
     }
+    check_room(view, &rules, key, name, digest, size)?;
     Ok(Decision::done(vec![Event::BlobAdded { repository: key.clone(), name: name.clone(), digest, size }]))
 }
 
@@ -43,7 +62,7 @@ pub(super) fn mount(
     digest: Digest,
     from: Option<&RepoName>,
 ) -> Result<Decision> {
-    repository(view, key)?;
+    let rules = repository(view, key)?.config.rules;
     let not_here = || Ok(Decision { events: Vec::new(), outcome: Outcome::Mounted(None) });
     let Some(blob) = view.row::<Blobs>(&digest).filter(|blob| !blob.rotten) else {
         return not_here();
@@ -55,6 +74,7 @@ pub(super) fn mount(
     let Some(from_name) = source(view, key, digest, from) else {
         return not_here();
     };
+    check_room(view, &rules, key, name, digest, blob.size)?;
     let event = Event::BlobMounted {
         repository: key.clone(),
         name: name.clone(),

@@ -10,6 +10,7 @@ use supercargo_projections::tables::{
 use super::{name_id, repository};
 use crate::command::Decision;
 use crate::condition::Condition;
+use crate::rules::{self, Room};
 use crate::{Error, Result};
 
 /// The manifest that a reference stands for.
@@ -44,15 +45,24 @@ pub(super) fn push(
     tags: &[Tag],
     condition: &Condition,
 ) -> Result<Decision> {
-    let sparse = repository(view, key)?.config.sparse_index;
+    let config = repository(view, key)?.config;
     let id = name_id(view, key, name);
     check(view, id, reference, condition)?;
-    let missing = missing(view, id, manifest, sparse);
+    rules::check_manifest(&config.rules, manifest)?;
+    for tag in tags {
+        let present = present(view, id, &Reference::Tag(tag.clone()));
+        rules::check_tag(&config.rules, tag, present, digest)?;
+    }
+    let missing = missing(view, id, manifest, config.sparse_index);
     if !missing.is_empty() {
         return Err(Error::ManifestBlobUnknown(missing));
     }
     let mut events = Vec::with_capacity(1 + tags.len());
-    let known = id.and_then(|id| view.row::<Contents>(&(id, digest))).filter(|content| content.manifest);
+    let content = id.and_then(|id| view.row::<Contents>(&(id, digest)));
+    if !content.is_some_and(|content| content.present()) {
+        Room::of(view, &config.rules, key, name, id).check(manifest.size)?;
+    }
+    let known = content.filter(|content| content.manifest);
     // One that is there already is recorded again only where that changes something: its wait begins anew.
     let renewed = tags.is_empty()
         && known.is_some_and(|content| {

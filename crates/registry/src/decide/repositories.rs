@@ -1,7 +1,7 @@
 //! Repositories and whole names: created, configured, removed; properties of the tree.
 
 use supercargo_eventlog::{Event, RepositoryConfig};
-use supercargo_model::{RepoKey, RepoName};
+use supercargo_model::{RepoKey, RepoName, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{Contents, Folders, Names, Repositories, UsageByRepository, prefix};
 
@@ -13,7 +13,19 @@ pub(super) fn create(view: &mut impl Rows, key: &RepoKey, config: &RepositoryCon
     if view.row::<Repositories>(key).is_some() {
         return Err(Error::RepositoryExists(key.clone()));
     }
+    check_rules(config)?;
     Ok(Decision::done(vec![Event::RepositoryCreated { repository: key.clone(), config: config.clone() }]))
+}
+
+/// Rules are looked at with every push.
+fn check_rules(config: &RepositoryConfig) -> Result<()> {
+    match config.rules.patterns() {
+        ..=limits::RULE_PATTERNS_MAX => Ok(()),
+        patterns => Err(Error::Invalid(format!(
+            "the rules have {patterns} patterns, and {} are the most: say more with each, as `**` can",
+            limits::RULE_PATTERNS_MAX
+        ))),
+    }
 }
 
 pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, config: &RepositoryConfig) -> Result<Decision> {
@@ -21,6 +33,7 @@ pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, config: &Repository
     if known == *config {
         return Ok(Decision::done(Vec::new()));
     }
+    check_rules(config)?;
     let names = view.row::<UsageByRepository>(key).unwrap_or_default().names;
     if known.docker_api_version != config.docker_api_version && names > 0 {
         return Err(Error::RepositoryNotEmpty { repository: key.clone(), names });

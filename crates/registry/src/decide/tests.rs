@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
-use supercargo_eventlog::{Actor, Api, DockerApiVersion, Event, Origin, Record, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Manifest, Reference, Tag, media_type};
+use supercargo_eventlog::{
+    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+};
+use supercargo_model::{Descriptor, Digest, Manifest, Pattern, Reference, Tag, media_type};
 use supercargo_projections::tables::{Contents, NameIds, Repositories};
 use supercargo_projections::{Empty, Rows as _, Working, fold};
 
@@ -13,6 +15,7 @@ use super::*;
 use crate::command::{CollectCursor, Collected, GcPolicy, Outcome};
 use crate::condition::{Condition, Expected};
 use crate::leases::{Leases, Principal};
+use crate::rules::Broken;
 
 const POLICY: GcPolicy = GcPolicy {
     lease: Duration::from_micros(100),
@@ -574,4 +577,138 @@ fn empty_folders_are_pruned_once_they_have_been_so_for_long_enough() {
     view.record([pruned]);
     let parent = Event::FoldersPruned { repository: r(), paths: vec!["a".to_owned()] };
     assert_eq!(prune(&mut view, 16), [parent], "empty for as long as what it held");
+}
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// A view of a repository with these rules.
+fn ruled(rules: ContentRules, events: impl IntoIterator<Item = Event>) -> View {
+    let mut view = given([]);
+    let config = RepositoryConfig { rules, ..Default::default() };
+    view.record([Event::RepositoryConfigured { repository: r(), config }]);
+    view.record(events);
+    view
+}
+
+fn broken<T: std::fmt::Debug>(outcome: Result<T>) -> Broken {
+    match outcome {
+        Err(Error::AgainstRule(broken)) => broken,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_immutable_tag_stays_where_it_is() {
+    let rules = ContentRules { immutable_tags: patterns(&["v*"]), ..Default::default() };
+    let there =
+        [added(a(), 1), added(a(), 2), pushed(10, image(1, &[2])), set("v1", 10, None), set("x", 10, None)];
+    let mut view = ruled(rules, there);
+    let refused = broken(view.push(11, image(2, &[1]), &["new", "v1"]));
+    assert_eq!(refused, Broken::TagImmutable { tag: tag("v1"), present: d(10) });
+    // The same again is no move; other tags move; and a new one may be set, once.
+    assert_eq!(view.push(10, image(1, &[2]), &["v1"]).unwrap(), []);
+    assert_eq!(view.push(11, image(2, &[1]), &["x", "v2"]).unwrap().len(), 3);
+    // Who deletes it means to.
+    view.record([untagged("v1", 10)]);
+    assert_eq!(view.push(11, image(2, &[1]), &["v1"]).unwrap().len(), 2);
+}
+
+#[test]
+fn manifests_are_taken_by_kind_and_size() {
+    let rules = ContentRules {
+        media_types: patterns(&["application/vnd.oci.image.*+json"]),
+        artifact_types: patterns(&["application/vnd.oci.image.config.*+json", "application/vnd.cncf.**"]),
+        manifest_bytes_max: Some(50),
+        ..Default::default()
+    };
+    let mut view = ruled(rules, [added(a(), 1), added(a(), 2)]);
+    let of_kind = |config: &str, artifact: Option<&str>| {
+        let mut manifest = image(1, &[2]);
+        manifest.config.as_mut().unwrap().media_type = config.to_owned();
+        manifest.artifact_type = artifact.map(str::to_owned);
+        manifest
+    };
+    let helm = "application/vnd.CNCF.helm.config.v1+json";
+    for good in [
+        of_kind(media_type::OCI_CONFIG, None),
+        of_kind(helm, None),
+        of_kind("x/y", Some(helm)),
+        image(1, &[2]),
+        index(&[]),
+    ] {
+        assert_eq!(view.push(10, good.clone(), &[]).unwrap().len(), 1, "{good:?}");
+    }
+    for bad in [of_kind("x/y", None), of_kind(helm, Some("x/y"))] {
+        assert!(
+            matches!(broken(view.push(10, bad, &[])), Broken::ArtifactType { artifact_type, .. } if artifact_type == "x/y")
+        );
+    }
+    let docker = Manifest { media_type: media_type::DOCKER_MANIFEST.to_owned(), ..image(1, &[2]) };
+    assert!(matches!(broken(view.push(10, docker, &[])), Broken::MediaType { .. }));
+    let large = Manifest { size: 51, ..image(1, &[2]) };
+    assert_eq!(broken(view.push(10, large, &[])), Broken::ManifestTooLarge { size: 51, max: 50 });
+}
+
+fn add_of(name: RepoName, byte: u8, size: u64) -> Command {
+    Command::AddBlob { repository: r(), name, digest: d(byte), size }
+}
+
+fn added_of(name: RepoName, byte: u8, size: u64) -> Event {
+    Event::BlobAdded { repository: r(), name, digest: d(byte), size }
+}
+
+#[test]
+fn no_more_is_taken_than_a_quota_leaves_room_for() {
+    let quotas = |quota, name_quotas: &[(&str, u64)]| {
+        let of = |(names, bytes): &(&str, u64)| NameQuota { names: names.parse().unwrap(), bytes: *bytes };
+        ContentRules { quota, name_quotas: name_quotas.iter().map(of).collect(), ..Default::default() }
+    };
+    // The repository's: every name counts.
+    let mut view = ruled(quotas(Some(100), &[]), [added_of(a(), 1, 60), added_of(b(), 2, 30)]);
+    assert_eq!(view.events(add_of(a(), 3, 10)).len(), 1);
+    let refused = broken(view.decide(add_of(a(), 3, 11)));
+    let Broken::QuotaExceeded { quota: 100, used: 90, .. } = refused else { panic!("{refused}") };
+    // What a name holds already takes no more; in another name it does.
+    assert_eq!(view.events(add_of(a(), 1, 60)).len(), 1);
+    assert!(matches!(broken(view.decide(add_of(b(), 1, 60))), Broken::QuotaExceeded { .. }));
+    let mount = Command::MountBlob { repository: r(), name: b(), digest: d(1), from: None };
+    assert!(matches!(broken(view.decide(mount)), Broken::QuotaExceeded { .. }));
+    // A manifest takes room too, and one that is there already takes none.
+    assert!(matches!(broken(view.push(10, index(&[]), &["x"])), Broken::QuotaExceeded { .. }));
+    view.record([pushed(10, Manifest { size: 10, ..index(&[]) })]);
+    assert_eq!(view.push(10, index(&[]), &["x"]).unwrap().len(), 1);
+
+    // A name's: the smallest that is meant for it.
+    let rules = quotas(None, &[("**", 100), ("a", 50), ("b/**", 10)]);
+    let mut view = ruled(rules, [added_of(a(), 1, 50)]);
+    let refused = broken(view.decide(add_of(a(), 2, 1)));
+    assert!(matches!(refused, Broken::QuotaExceeded { quota: 50, used: 50, .. }), "{refused}");
+    assert!(matches!(
+        broken(view.decide(add_of(b(), 1, 11))),
+        Broken::QuotaExceeded { quota: 10, used: 0, .. }
+    ));
+    assert_eq!(view.events(add_of("c".parse().unwrap(), 1, 100)).len(), 1);
+}
+
+#[test]
+fn a_blob_may_not_be_larger_than_the_rule_says() {
+    let rules = ContentRules { blob_bytes_max: Some(10), ..Default::default() };
+    let mut view = ruled(rules, [added_of(b(), 1, 11)]);
+    assert_eq!(view.events(add_of(a(), 2, 10)).len(), 1);
+    assert_eq!(broken(view.decide(add_of(a(), 2, 11))), Broken::BlobTooLarge { max: 10 });
+    let mount = Command::MountBlob { repository: r(), name: a(), digest: d(1), from: None };
+    assert_eq!(broken(view.decide(mount)), Broken::BlobTooLarge { max: 10 });
+}
+
+#[test]
+fn rules_have_an_end() {
+    let many = vec!["a".parse().unwrap(); 101];
+    let rules = ContentRules { immutable_tags: many, ..Default::default() };
+    let config = RepositoryConfig { rules, ..Default::default() };
+    let create = Command::CreateRepository { repository: "s".parse().unwrap(), config: config.clone() };
+    assert!(matches!(given([]).decide(create), Err(Error::Invalid(_))));
+    let configure = Command::ConfigureRepository { repository: r(), config };
+    assert!(matches!(given([]).decide(configure), Err(Error::Invalid(_))));
 }

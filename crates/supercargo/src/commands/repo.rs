@@ -1,13 +1,18 @@
 //! `supercargo repo` and `supercargo name`: repositories and what is in them.
 
-use supercargo_admin::api::{NameParameters, NamesPage, NamesParameters, RemoveParameters, RepositoryChange};
+use std::sync::Arc;
+
+use supercargo_admin::api::{
+    NameParameters, NamesPage, NamesParameters, RemoveParameters, RepositoryChange, RulesChange,
+};
 use supercargo_admin::ops;
-use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
-use supercargo_model::{RepoKey, RepoName};
+use supercargo_eventlog::{DockerApiVersion, NameQuota, RepositoryConfig};
+use supercargo_model::{ParseError, Pattern, RepoKey, RepoName};
 use supercargo_registry::RepositoryInfo;
 
 use super::place::{Backend, Place, caller};
 use super::{Common, moment, show};
+use crate::config::values;
 use crate::failure::Failure;
 use crate::output;
 
@@ -77,6 +82,57 @@ pub(crate) struct Settings {
     /// Whether an index may lack manifests that it lists.
     #[arg(long, value_name = "true|false")]
     sparse_index: Option<bool>,
+
+    /// Tags that don't move once they are set: patterns separated by commas, such as `v*,release-*`; "" for none.
+    #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
+    immutable_tags: Option<Patterns>,
+
+    /// Media types that manifests may have: patterns separated by commas; "" for any.
+    #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
+    media_types: Option<Patterns>,
+
+    /// Artifact types, or config media types, that manifests may have: patterns separated by commas; "" for any.
+    #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
+    artifact_types: Option<Patterns>,
+
+    /// Largest manifest, such as 64KiB; 0B for what the protocol allows.
+    #[arg(long, value_name = "SIZE", value_parser = values::parse_size)]
+    manifest_max: Option<u64>,
+
+    /// Largest blob, such as 2GiB; 0B for any.
+    #[arg(long, value_name = "SIZE", value_parser = values::parse_size)]
+    blob_max: Option<u64>,
+
+    /// How much the repository may hold, such as 500GiB; 0B for no quota.
+    #[arg(long, value_name = "SIZE", value_parser = values::parse_size)]
+    quota: Option<u64>,
+
+    /// How much each name may hold that a pattern matches, such as `team-a/**=10GiB`, separated by commas; "" for no
+    /// such quota.
+    #[arg(long, value_name = "PATTERN=SIZE", value_parser = name_quotas)]
+    name_quotas: Option<NameQuotas>,
+}
+
+type Patterns = Arc<[Pattern]>;
+type NameQuotas = Arc<[NameQuota]>;
+
+/// What stands between commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+fn patterns(text: &str) -> Result<Patterns, ParseError> {
+    parts(text).map(Pattern::parse).collect()
+}
+
+fn name_quotas(text: &str) -> Result<NameQuotas, String> {
+    let quota = |part: &str| {
+        let (names, bytes) = part.rsplit_once('=').ok_or("use PATTERN=SIZE, such as team-a/**=10GiB")?;
+        let names = Pattern::parse(names).map_err(|e| e.to_string())?;
+        let bytes = values::parse_size(bytes).map_err(|e| e.to_string())?;
+        Ok(NameQuota { names, bytes })
+    };
+    parts(text).map(quota).collect()
 }
 
 fn docker_api_version(text: &str) -> Result<DockerApiVersion, String> {
@@ -94,6 +150,15 @@ impl Settings {
             description: self.description.clone(),
             docker_api_version: self.docker_api_version,
             sparse_index: self.sparse_index,
+            rules: RulesChange {
+                immutable_tags: self.immutable_tags.as_deref().map(<[_]>::to_vec),
+                media_types: self.media_types.as_deref().map(<[_]>::to_vec),
+                artifact_types: self.artifact_types.as_deref().map(<[_]>::to_vec),
+                manifest_bytes_max: self.manifest_max,
+                blob_bytes_max: self.blob_max,
+                quota: self.quota,
+                name_quotas: self.name_quotas.as_deref().map(<[_]>::to_vec),
+            },
         }
     }
 }
@@ -173,11 +238,24 @@ pub(crate) fn run(command: &Command, common: &Common) -> Result<(), Failure> {
 fn whole(repository: &RepositoryInfo) -> String {
     let version = serde_json::to_value(repository.config.docker_api_version).ok();
     let holds = &repository.holds;
+    let rules = &repository.config.rules;
+    let patterns =
+        |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>().join(", ");
+    let limit = |limit: Option<u64>| limit.map(show::size).unwrap_or_default();
+    let name_quotas =
+        rules.name_quotas.iter().map(|quota| format!("{}={}", quota.names, show::size(quota.bytes)));
     let rows = [
         ("key", repository.key.to_string()),
         ("description", repository.config.description.clone()),
         ("docker API", version.and_then(|version| version.as_str().map(str::to_owned)).unwrap_or_default()),
         ("sparse index", repository.config.sparse_index.to_string()),
+        ("immutable tags", patterns(&rules.immutable_tags)),
+        ("media types", patterns(&rules.media_types)),
+        ("artifact types", patterns(&rules.artifact_types)),
+        ("largest manifest", limit(rules.manifest_bytes_max)),
+        ("largest blob", limit(rules.blob_bytes_max)),
+        ("quota", limit(rules.quota)),
+        ("quotas of names", name_quotas.collect::<Vec<_>>().join(", ")),
         ("created", moment::show(repository.created_at)),
         ("names", holds.names.to_string()),
         ("tags", holds.tags.to_string()),
@@ -185,7 +263,9 @@ fn whole(repository: &RepositoryInfo) -> String {
         ("blobs", holds.blobs.to_string()),
         ("size", show::size(holds.bytes)),
     ];
-    show::table(&rows.map(|(name, value)| vec![name.to_owned(), value]))
+    // A rule that is not set is not worth a line.
+    let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
+    show::table(&rows.map(|(name, value)| vec![name.to_owned(), value]).collect::<Vec<_>>())
 }
 
 /// Looks at the names of a repository and deletes them.
