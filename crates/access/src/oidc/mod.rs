@@ -27,6 +27,8 @@ pub use rules::{
     ClaimPattern, ClaimRule, GroupRule, NotAPattern, PrefixedClaim, Rules, RulesRefused, UserRule,
 };
 
+/// How far the provider's clock and ours may be apart.
+const LEEWAY: Duration = Duration::from_secs(60);
 /// How long a verified token is remembered, so that a job that sends it with each request costs one signature check.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
 /// How many are.
@@ -48,19 +50,12 @@ pub struct ProviderSettings {
     /// keys. Without it, those that the machine trusts.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// How far the provider's clock and ours may be apart, in seconds.
-    #[serde(default = "default_leeway_seconds")]
-    pub leeway_seconds: u64,
     /// Whom its tokens stand for.
     pub rules: Rules,
 }
 
 fn default_algorithms() -> Vec<SigningAlgorithm> {
     vec![SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA]
-}
-
-fn default_leeway_seconds() -> u64 {
-    60
 }
 
 /// How an identity token may be signed (RFC 7518, section 3.1). There is no `none` and no HMAC, whose key would be
@@ -248,8 +243,7 @@ impl Provider {
             serde_json::Value::Null => Ok(None),
             value => value.as_f64().map(|seconds| Some(seconds as i64)).ok_or(ProviderError::Invalid),
         };
-        let leeway = Duration::from_secs(self.settings.leeway_seconds);
-        let (earliest, latest) = (seconds(now.minus(leeway)), seconds(now.plus(leeway)));
+        let (earliest, latest) = (seconds(now.minus(LEEWAY)), seconds(now.plus(LEEWAY)));
         let expires = time("exp")?.ok_or(ProviderError::Invalid)?;
         let begins = [time("nbf")?, time("iat")?];
         if expires <= earliest || begins.into_iter().flatten().any(|begin| begin > latest) {

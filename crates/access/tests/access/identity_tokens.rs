@@ -326,12 +326,11 @@ async fn odd_keys_do_not_cost_the_others() {
 async fn a_remembered_token_ends_with_itself() {
     let key = Key::ed("d");
     let idp = IdentityProvider::start(&[&key]);
-    let mut exact = settings(&idp.issuer);
-    exact.leeway_seconds = 0;
-    let provider = Provider::new(exact).unwrap();
+    let provider = provider(&idp);
     let token = key.sign(&with(claims(&idp), "exp", SECONDS + 100));
     let at = async |seconds: u64| provider.verify(&token, after(seconds)).await.is_ok();
-    assert!(at(0).await && at(99).await && !at(100).await);
+    // For as long as clocks may be apart, and no longer.
+    assert!(at(0).await && at(159).await && !at(160).await);
 }
 
 #[test]
