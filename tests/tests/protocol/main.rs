@@ -2,6 +2,7 @@
 //! that can be wrong with a request; connections that misbehave; and a server in trouble.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod accounts;
 mod connections;
 mod details;
 mod manifests;
