@@ -14,7 +14,7 @@ use super::Common;
 use crate::config::values::Listen;
 use crate::config::{Config, LogFormat, Overrides, load};
 use crate::failure::Failure;
-use crate::http::{App, Listener, Server, bind};
+use crate::http::{App, Listener, Server, bind, with_cors};
 use crate::metrics::Metrics;
 use crate::{output, telemetry};
 
@@ -117,7 +117,8 @@ async fn with_registry(
         }
         let address = listener.local_addr().map_err(Failure::failed)?;
         let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
-        let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone())
+        let protocol = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone());
+        let router = with_cors(protocol, &config.http.cors_origins)
             .merge(supercargo_admin::router(Arc::clone(registry)));
         let app = App::new(router, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
         listeners.push(Listener { listener, app: Arc::new(app) });
