@@ -3,7 +3,7 @@
 
 use axum::response::Response;
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use supercargo_model::{Algorithm, Digest, RepoName};
 use supercargo_registry::{Error, UploadId};
 
@@ -58,7 +58,7 @@ pub(crate) async fn start(
         return stored(surface, name, &digest);
     }
     if let Some(digest) = whole {
-        if let Some(length) = content_length(&parts.headers) {
+        if let Some(length) = announced(&parts.headers) {
             surface.registry.check_upload(surface.repository(), name, None, Some(&digest), length)?;
         }
         let id =
@@ -96,7 +96,7 @@ pub(crate) async fn append(
     id: UploadId,
 ) -> Result<Response, Failure> {
     let range = chunk_range(surface, parts, name, id).await?;
-    if let Some(length) = content_length(&parts.headers) {
+    if let Some(length) = announced(&parts.headers) {
         surface.registry.check_upload(surface.repository(), name, Some(id), None, length)?;
     }
     let received = surface
@@ -122,7 +122,7 @@ pub(crate) async fn finish(
     };
     let digest = Digest::parse(digest)?;
     let range = chunk_range(surface, parts, name, id).await?;
-    if let Some(length) = content_length(&parts.headers) {
+    if let Some(length) = announced(&parts.headers) {
         surface.registry.check_upload(surface.repository(), name, Some(id), Some(&digest), length)?;
     }
     surface
@@ -137,6 +137,11 @@ pub(crate) async fn finish(
 pub(crate) async fn cancel(surface: &Surface, name: &RepoName, id: UploadId) -> Result<Response, Failure> {
     surface.registry.cancel_upload(surface.repository(), name, id).await?;
     Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+/// How many bytes are about to come, where that is known and they are any.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    content_length(headers).filter(|length| *length > 0)
 }
 
 /// Where the request's Content-Range says its body belongs. One that can't be read, or that contradicts

@@ -249,6 +249,56 @@ fn algorithms_mix() {
     server.stop().verify();
 }
 
+/// User interfaces that are served from elsewhere are let in by name, and nobody else's pages are.
+#[test]
+fn pages_of_configured_origins_may_use_the_registry() {
+    const OURS: &str = "https://ui.example.org";
+    let ask = |server: &Server, method: &str, path: &str, origin: &str| {
+        let preflight: &[(&str, &str)] = match method {
+            "OPTIONS" => &[
+                ("Access-Control-Request-Method", "DELETE"),
+                ("Access-Control-Request-Headers", "authorization"),
+            ],
+            _ => &[],
+        };
+        send(&server.client(), method, path, &[&[("Origin", origin)], preflight].concat())
+    };
+    let allowed = |answer: &Response| answer.header("Access-Control-Allow-Origin").map(str::to_owned);
+
+    let server = Server::start();
+    server.client().push_image("a", "1", &Image::generate(1, 1, 100)).unwrap();
+    assert_eq!(allowed(&ask(&server, "GET", "/v2/", OURS).expect(200)), None);
+    expect_error(&ask(&server, "OPTIONS", "/v2/a/manifests/1", OURS), 405, "UNSUPPORTED");
+
+    let settings = server.stop().into_settings();
+    let server = settings.variable("SUPERCARGO_HTTP__CORS_ORIGINS", OURS).start();
+    let preflight = ask(&server, "OPTIONS", "/v2/a/manifests/1", OURS).expect(200);
+    assert_eq!(allowed(&preflight).as_deref(), Some(OURS));
+    assert!(preflight.require("Access-Control-Allow-Methods").contains("DELETE"));
+    assert!(preflight.require("Access-Control-Allow-Headers").contains("authorization"));
+    assert_eq!(preflight.require("Access-Control-Allow-Credentials"), "true");
+    for (path, status) in [("/v2/a/manifests/1", 200), ("/v2/a/manifests/2", 404)] {
+        let answer = ask(&server, "GET", path, OURS).expect(status);
+        assert_eq!(allowed(&answer).as_deref(), Some(OURS));
+        let exposed = answer.require("Access-Control-Expose-Headers");
+        for header in ["docker-content-digest", "link", "www-authenticate"] {
+            assert!(exposed.contains(header), "{exposed}");
+        }
+    }
+    for (method, path) in [("OPTIONS", "/v2/a/manifests/1"), ("GET", "/v2/a/manifests/1")] {
+        assert_eq!(allowed(&ask(&server, method, path, "https://elsewhere.example")), None);
+    }
+    // Administration is no business of pages.
+    assert_eq!(allowed(&ask(&server, "GET", "/api/supercargo/v1/repositories", OURS)), None);
+
+    let settings = server.stop().into_settings();
+    let server = settings.variable("SUPERCARGO_HTTP__CORS_ORIGINS", "*").start();
+    let answer = ask(&server, "GET", "/v2/a/tags/list", "https://elsewhere.example").expect(200);
+    assert_eq!(allowed(&answer).as_deref(), Some("*"));
+    assert_eq!(answer.header("Access-Control-Allow-Credentials"), None);
+    server.stop().verify();
+}
+
 /// A manifest may be uploaded as a blob too, and then it is both until one of the two is deleted.
 #[test]
 fn what_is_blob_and_manifest_is_both() {

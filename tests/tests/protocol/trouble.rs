@@ -174,6 +174,11 @@ fn what_can_not_be_configured_is_refused() {
         &[("SUPERCARGO_TRUSTED_PROXIES", "10.0.0.0/40")],
         "trusted_proxies",
     );
+    refused(
+        &["--listen", "127.0.0.1:0"],
+        &[("SUPERCARGO_HTTP__CORS_ORIGINS", "https://ui.example/path")],
+        "http.cors_origins",
+    );
     refused(&["--listen", "127.0.0.1:0=No_Key"], &[], "No_Key");
     refused(&["--nope"], &[], "--nope");
 }

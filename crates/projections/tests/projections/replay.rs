@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use redb::{Durability, ReadableTable};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{Db, DockerApiVersion, Event, Log, Record, RedbLog, RepositoryConfig, codec};
-use supercargo_model::{Manifest, RepoKey, RepoName, Timestamp, media_type};
+use supercargo_model::{Manifest, RepoKey, RepoName, Signed, Timestamp, media_type};
 use supercargo_projections::tables::{ALL, Blobs, Contents, Names, Table, Tags, prefix};
 use supercargo_projections::{
     Changes, Empty, Fingerprints, RebuildError, Rebuilder, Rows, Snapshot, Stored, Tracked, Working, compare,
@@ -38,8 +38,9 @@ fn digest() -> impl Strategy<Value = supercargo_model::Digest> {
 /// Manifests that can't be: they list themselves, each other, and what came later.
 fn impossible() -> impl Strategy<Value = Manifest> {
     let of = || vec(digest(), 0..4);
-    (option::of(digest()), of(), of(), option::of(digest())).prop_map(
-        |(config, layers, children, subject)| Manifest {
+    let signed = option::of((0..9_u64).prop_map(|length| Signed { length, rest: "}".to_owned() }));
+    (option::of(digest()), of(), of(), option::of(digest()), signed).prop_map(
+        |(config, layers, children, subject, signed)| Manifest {
             media_type: media_type::OCI_INDEX.to_owned(),
             size: 3,
             artifact_type: None,
@@ -48,7 +49,7 @@ fn impossible() -> impl Strategy<Value = Manifest> {
             children: children.into_iter().map(descriptor).collect(),
             subject,
             annotations: Vec::new(),
-            signed: None,
+            signed,
         },
     )
 }

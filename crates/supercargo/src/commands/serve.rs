@@ -16,7 +16,7 @@ use crate::config::listen::Listen;
 use crate::config::tls::{ClientAuth, Https, Source};
 use crate::config::{Config, LogFormat, Overrides, Spoken, load};
 use crate::failure::Failure;
-use crate::http::{App, Listener, Server, Surfaces, bind};
+use crate::http::{App, Listener, Server, Surfaces, bind, with_cors};
 use crate::metrics::Metrics;
 use crate::tls::{Acme, ClientAuthority, Files, Secure, SelfSigned, Trust};
 use crate::{accounts, output, telemetry};
@@ -175,7 +175,8 @@ async fn with_registry(
             Spoken::Redirect(to) => Surfaces::Redirect(to.clone()),
             Spoken::Http | Spoken::Https(_) => {
                 let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
-                let router = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone())
+                let protocol = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone());
+                let router = with_cors(protocol, &config.http.cors_origins)
                     .merge(supercargo_admin::router(Arc::clone(registry), authority.clone()));
                 Surfaces::Router(router)
             }

@@ -158,6 +158,8 @@ pub(crate) struct Http {
     /// How long a connection may be without a request.
     #[serde(with = "values::duration")]
     pub(crate) idle_timeout: Duration,
+    /// Origins of web pages that may use the registry.
+    pub(crate) cors_origins: Vec<crate::http::WebOrigin>,
     /// How many connections are served at a time, over all listeners.
     pub(crate) connections_max: usize,
     /// How long running requests have to finish once the server is told to stop.
@@ -227,6 +229,7 @@ impl Default for Config {
                 body_timeout: Duration::from_secs(60),
                 // Longer than the 90 s of common clients, so that it is they who close.
                 idle_timeout: Duration::from_secs(120),
+                cors_origins: Vec::new(),
                 connections_max: 16_384,
                 shutdown_timeout: Duration::from_secs(30),
             },

@@ -1,16 +1,18 @@
 //! HTTP below the surfaces: listeners, connections and their time-outs, request ids, addresses behind
-//! proxies, access lines, and the endpoints that every listener has (`/healthz`, `/readyz`, `/metrics`).
+//! proxies, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`, `/readyz`, `/metrics`).
 //!
 //! What does not live here: what requests mean. Each listener has a router for that.
 
 mod app;
 mod body;
+mod cors;
 mod listen;
 mod pace;
 mod redirect;
 mod streams;
 
 pub(crate) use app::{App, Surfaces};
+pub(crate) use cors::{WebOrigin, with_cors};
 pub(crate) use listen::{Listener, Server, bind};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
