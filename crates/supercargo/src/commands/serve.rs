@@ -12,12 +12,12 @@ use tokio::sync::watch;
 
 use super::Common;
 use crate::config::listen::Listen;
-use crate::config::tls::{ClientAuth, Https, Source};
+use crate::config::tls::Source;
 use crate::config::{Config, LogFormat, Overrides, Spoken, load};
 use crate::failure::Failure;
 use crate::http::{App, Listener, Server, Surfaces, bind};
 use crate::metrics::Metrics;
-use crate::tls::{Acme, ClientAuthority, Files, Secure, SelfSigned, Trust};
+use crate::tls::{Certificates, Trust};
 use crate::{output, telemetry};
 
 /// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
@@ -98,13 +98,12 @@ async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failu
     let mut bound = Vec::new();
     for listen in &config.listen {
         let spoken = config.spoken(listen).map_err(|(key, why)| Failure::Usage(format!("{key}: {why}")))?;
-        let secure = match spoken {
-            Spoken::Https(https) => kept_elsewhere(&https).await?,
-            Spoken::Http | Spoken::Redirect(_) => None,
-        };
+        if let Spoken::Https(https) = &spoken {
+            Certificates::check(https).map_err(Failure::failed)?;
+        }
         let listener = bind(listen.address)
             .map_err(|e| Failure::Failed(format!("can't listen on {}: {e}", listen.address)))?;
-        bound.push(Bound { listen, spoken, secure, listener });
+        bound.push(Bound { listen, spoken, listener });
     }
     let registry = Registry::open(config.options())?;
     let served = with_registry(config, &registry, bound, open_files, json, &mut signals).await;
@@ -119,8 +118,6 @@ async fn serve(config: &Config, open_files: u64, json: bool) -> Result<(), Failu
 struct Bound<'a> {
     listen: &'a Listen,
     spoken: Spoken<'a>,
-    /// What it is secured with, where that is in files that somebody else keeps.
-    secure: Option<Secure>,
     listener: TcpListener,
 }
 
@@ -137,10 +134,9 @@ async fn with_registry(
     let metrics = Arc::new(Metrics::new(registry, workers.states()));
     let settings = Settings { body_timeout: config.http.body_timeout };
     let mut listeners = Vec::new();
-    let mut secured = Vec::new();
-    let made = made_certificate(config).await?;
-    let asked = asked_authority(config).await?;
-    for Bound { listen, spoken, secure, listener } in bound {
+    let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;
+    let mut self_signed = Vec::new();
+    for Bound { listen, spoken, listener } in bound {
         if !matches!(spoken, Spoken::Redirect(_)) && registry.repository(&listen.repository).is_err() {
             tracing::warn!(
                 listener = %listen.address,
@@ -158,14 +154,13 @@ async fn with_registry(
                 Surfaces::Router(router)
             }
         };
-        let secure = match (secure, spoken, &made, &asked) {
-            (None, Spoken::Https(https), Some(made), _) => {
-                secured.push(address);
-                Some(start(&https, Files::of_one(made.server())).await?)
-            }
-            (None, Spoken::Https(https), _, Some(asked)) => Some(start(&https, asked.files()).await?),
-            (secure, ..) => secure,
+        let secure = match &spoken {
+            Spoken::Https(https) => Some(certificates.secure(https).map_err(Failure::failed)?),
+            Spoken::Http | Spoken::Redirect(_) => None,
         };
+        if matches!(spoken, Spoken::Https(https) if https.source == Source::SelfSigned) {
+            self_signed.push(address);
+        }
         let url = format!("{}://{address}", if secure.is_some() { "https" } else { "http" });
         let app = App::new(surfaces, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
         listeners.push(Listener { listener, secure, app: Arc::new(app) });
@@ -175,24 +170,15 @@ async fn with_registry(
             output::line(format_args!("listening on {url}"))?;
         }
     }
-    if let Some(made) = made {
-        if json {
-            output::json(&serde_json::json!({ "authority": made.authority(), "names": made.names() }))?;
-        } else {
-            let trust =
-                Trust { authority: made.authority(), names: made.names().to_vec(), listeners: secured };
-            output::line(trust)?;
-        }
-        tokio::spawn(made.keep());
+    if let Some(trust) = certificates.trust(self_signed) {
+        output::value(json, &trust, Trust::to_string)?;
     }
+    certificates.keep();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         data = %config.data.display(),
         "serving"
     );
-    if let Some(asked) = asked {
-        tokio::spawn(asked.keep());
-    }
     let stopping = watch::Sender::new(false);
     let server = Server::start(listeners, &config.http, open_files, &metrics, &stopping);
     let first = signals.next().await;
@@ -214,48 +200,6 @@ async fn with_registry(
     }
     workers.stop().await;
     Ok(())
-}
-
-/// The certificate that is made here, where one is.
-async fn made_certificate(config: &Config) -> Result<Option<SelfSigned>, Failure> {
-    if !config.tls.self_signed {
-        return Ok(None);
-    }
-    let (data, names) = (config.data.clone(), config.tls.san.clone());
-    let made = tokio::task::spawn_blocking(move || SelfSigned::prepare(&data, &names)).await;
-    made.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
-}
-
-/// The authority that is asked for a certificate, where one is.
-async fn asked_authority(config: &Config) -> Result<Option<Acme>, Failure> {
-    if config.tls.acme.domains.is_empty() {
-        return Ok(None);
-    }
-    let (data, acme) = (config.data.clone(), config.tls.acme.clone());
-    let asked = tokio::task::spawn_blocking(move || Acme::prepare(&data, &acme)).await;
-    asked.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
-}
-
-/// What a listener is secured with, where that is in files that somebody else keeps.
-async fn kept_elsewhere(https: &Https<'_>) -> Result<Option<Secure>, Failure> {
-    match https.source {
-        Source::Files { certificate, key } => {
-            let files = Files { key: key.to_owned(), ..Files::of_one(certificate.to_owned()) };
-            start(https, files).await.map(Some)
-        }
-        Source::SelfSigned | Source::Acme => Ok(None),
-    }
-}
-
-/// Reads what a listener is secured with.
-async fn start(https: &Https<'_>, files: Files) -> Result<Secure, Failure> {
-    let clients = https.client_ca.map(|file| ClientAuthority {
-        file: file.to_owned(),
-        optional: https.client_auth == ClientAuth::Optional,
-    });
-    let files = Files { clients, ..files };
-    let started = tokio::task::spawn_blocking(move || Secure::start(files)).await;
-    started.map_err(Failure::failed)?.map_err(Failure::failed)
 }
 
 /// What ends the server.

@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 /// An authority, and where it has to be made known.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Trust {
     /// The authority's certificate.
     pub(crate) authority: PathBuf,
