@@ -25,9 +25,9 @@ const BLOCKING_THREADS_MAX: usize = 64;
 
 /// Serves a data folder.
 ///
-/// Prints `listening on http://ADDRESS:PORT` (or https://) for each listener once it takes connections. SIGTERM and SIGINT
-/// end it when running requests have finished, at most http.shutdown_timeout later; a second one ends it at
-/// once.
+/// Prints `listening on http://ADDRESS:PORT` (or https://) for each listener once it takes connections.
+/// SIGTERM and SIGINT end it when running requests have finished, at most http.shutdown_timeout later; a
+/// second one ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  supercargo serve --data ./data\n  \
     supercargo serve --data ./data --listen 127.0.0.1:5000 --listen 127.0.0.1:5001=team-a\n  \

@@ -304,8 +304,8 @@ impl Connection {
         };
         let ended = match ended {
             Some(ended) => ended,
-            // Says so first, so that a request that crosses it is known not to have been taken. Requests that are
-            // under way are answered.
+            // Says so first, so that a request that crosses it is known not to have been taken. Requests that
+            // are under way are answered.
             None => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {

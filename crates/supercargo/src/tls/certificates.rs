@@ -1,5 +1,5 @@
-//! Where the listeners' certificates come from: files that somebody else keeps, what is made here, what an authority
-//! gives. Each comes to files in the end.
+//! Where the listeners' certificates come from: files that somebody else keeps, what is made here, what an
+//! authority gives. Each comes to files in the end.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,8 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Sees whether a listener could be secured, as far as that is somebody else's business. Changes nothing. Blocks.
+    /// Sees whether a listener could be secured, as far as that is somebody else's business. Changes nothing.
+    /// Blocks.
     ///
     /// # Errors
     /// [`TlsError`], as [`Files::read`] gives it.

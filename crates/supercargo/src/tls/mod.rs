@@ -1,5 +1,6 @@
-//! TLS below HTTP: certificates and what they are served with, read anew when their files change; what clients
-//! show; the authority and certificate that are made where nobody has one, and certificates that an authority is asked for.
+//! TLS below HTTP: certificates and what they are served with, read anew when their files change; what
+//! clients show; the authority and certificate that are made where nobody has one, and certificates that an
+//! authority is asked for.
 //!
 //! What does not live here: listeners and connections, which are `http`'s, and what is configured, which is
 //! `config`'s. Nothing here knows of requests.

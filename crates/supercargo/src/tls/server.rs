@@ -103,7 +103,7 @@ fn config(files: &Files, provider: &Arc<CryptoProvider>) -> Result<Arc<ServerCon
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     match subject {
         Some(subject) if subject.has_ended() => {
-            tracing::warn!(subject = subject.name, ended = %subject.ends, "the certificate has ended; clients will refuse it");
+            tracing::warn!(subject = subject.name, ended = %subject.ends, "the certificate has ended");
         }
         Some(subject) => {
             tracing::info!(subject = subject.name, ends = %subject.ends, "a certificate was read");

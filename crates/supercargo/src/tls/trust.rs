@@ -18,8 +18,8 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// `HOST:PORT` of a listener as a client would say it: where it is on loopback, by that name, and else by this
-    /// machine's.
+    /// `HOST:PORT` of a listener as a client would say it: where it is on loopback, by that name, and else by
+    /// this machine's.
     fn place(&self, listener: &SocketAddr) -> String {
         let host = match self.names.iter().find(|name| **name != "localhost" && !is_address(name)) {
             Some(machine) if !listener.ip().is_loopback() => machine,
