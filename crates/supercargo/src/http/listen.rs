@@ -229,7 +229,8 @@ impl Connection {
 
     /// Agrees with the client on how to speak, and does.
     async fn speak_securely(mut self, stream: TcpStream, secure: Secure) {
-        let handshake = secure.handshake(stream);
+        // Apart, and given back when it is over: it is larger than what it leaves.
+        let handshake = Box::pin(secure.handshake(stream));
         let shaken = tokio::select! {
             shaken = timeout(self.patience.head, handshake) => shaken,
             () = stopped(&mut self.stopping) => return,

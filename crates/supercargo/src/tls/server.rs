@@ -66,7 +66,7 @@ impl Secure {
     pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-    ) -> io::Result<Option<TlsStream<S>>> {
+    ) -> io::Result<Option<Box<TlsStream<S>>>> {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         if let Some(challenges) =
             self.challenges.as_ref().filter(|_| Challenges::asked_for(&begun.client_hello()))
@@ -78,7 +78,7 @@ impl Secure {
         }
         let config = self.config.borrow().clone();
         let config = config.ok_or_else(|| io::Error::other("there is no certificate yet"))?;
-        begun.into_stream(config).await.map(Some)
+        begun.into_stream(config).await.map(|stream| Some(Box::new(stream)))
     }
 }
 
