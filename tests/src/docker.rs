@@ -40,7 +40,8 @@ impl Docker {
     }
 
     /// Like [`Docker::start`], for a daemon that knows a host by [`TRUSTING_HOST`], at `::1`, and trusts the
-    /// authority in that file for it at that port; none where there is no file. It always asks 127.0.0.1 for less.
+    /// authority in that file for it at that port; none where there is no file. It always asks 127.0.0.1 for
+    /// less.
     #[track_caller]
     pub fn start_trusting(port: u16, authority: Option<&Path>) -> Docker {
         // The daemon's places for this are fixed: it gets others in their stead, which nobody else sees.

@@ -8,9 +8,9 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::{Log, LogFormat};
 
-/// Crates that tell of more than an operator wants to know, as log lines name them, and what is heard of them unless
-/// the configuration names them, too: the scheduler tells of its own start at info, and HTTP/2 warns of every client
-/// that asks for too much.
+/// Crates that tell of more than an operator wants to know, as log lines name them, and what is heard of them
+/// unless the configuration names them, too: the scheduler tells of its own start at info, and HTTP/2 warns
+/// of every client that asks for too much.
 const QUIETER: [(&str, LevelFilter); 2] =
     [("tokio_cron_scheduler", LevelFilter::WARN), ("h2", LevelFilter::ERROR)];
 

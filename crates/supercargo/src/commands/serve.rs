@@ -13,12 +13,12 @@ use tokio::sync::watch;
 
 use super::Common;
 use crate::config::listen::Listen;
-use crate::config::tls::{ClientAuth, Https, Source};
+use crate::config::tls::Source;
 use crate::config::{Config, LogFormat, Overrides, Spoken, load};
 use crate::failure::Failure;
 use crate::http::{App, Listener, Server, Surfaces, bind, with_cors};
 use crate::metrics::Metrics;
-use crate::tls::{Acme, ClientAuthority, Files, Secure, SelfSigned, Trust};
+use crate::tls::{Certificates, Trust};
 use crate::{accounts, output, telemetry};
 
 /// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
@@ -26,9 +26,9 @@ const BLOCKING_THREADS_MAX: usize = 64;
 
 /// Serves a data folder.
 ///
-/// Prints `listening on http://ADDRESS:PORT` (or https://) for each listener once it takes connections. SIGTERM and SIGINT
-/// end it when running requests have finished, at most http.shutdown_timeout later; a second one ends it at
-/// once.
+/// Prints `listening on http://ADDRESS:PORT` (or https://) for each listener once it takes connections.
+/// SIGTERM and SIGINT end it when running requests have finished, at most http.shutdown_timeout later; a
+/// second one ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  supercargo serve --data ./data\n  \
     supercargo serve --data ./data --listen 127.0.0.1:5000 --listen 127.0.0.1:5001=team-a\n  \
@@ -114,13 +114,12 @@ async fn serve(
     let mut bound = Vec::new();
     for listen in &config.listen {
         let spoken = config.spoken(listen).map_err(|(key, why)| Failure::Usage(format!("{key}: {why}")))?;
-        let secure = match spoken {
-            Spoken::Https(https) => kept_elsewhere(&https).await?,
-            Spoken::Http | Spoken::Redirect(_) => None,
-        };
+        if let Spoken::Https(https) = &spoken {
+            Certificates::check(https).map_err(Failure::failed)?;
+        }
         let listener = bind(listen.address)
             .map_err(|e| Failure::Failed(format!("can't listen on {}: {e}", listen.address)))?;
-        bound.push(Bound { listen, spoken, secure, listener });
+        bound.push(Bound { listen, spoken, listener });
     }
     let registry = Registry::open(config.options())?;
     let served =
@@ -136,8 +135,6 @@ async fn serve(
 struct Bound<'a> {
     listen: &'a Listen,
     spoken: Spoken<'a>,
-    /// What it is secured with, where that is in files that somebody else keeps.
-    secure: Option<Secure>,
     listener: TcpListener,
 }
 
@@ -159,10 +156,9 @@ async fn with_registry(
     };
     let settings = Settings { authority: authority.clone(), body_timeout: config.http.body_timeout };
     let mut listeners = Vec::new();
-    let mut secured = Vec::new();
-    let made = made_certificate(config).await?;
-    let asked = asked_authority(config).await?;
-    for Bound { listen, spoken, secure, listener } in bound {
+    let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;
+    let mut self_signed = Vec::new();
+    for Bound { listen, spoken, listener } in bound {
         if !matches!(spoken, Spoken::Redirect(_)) && registry.repository(&listen.repository).is_err() {
             tracing::warn!(
                 listener = %listen.address,
@@ -181,14 +177,13 @@ async fn with_registry(
                 Surfaces::Router(router)
             }
         };
-        let secure = match (secure, spoken, &made, &asked) {
-            (None, Spoken::Https(https), Some(made), _) => {
-                secured.push(address);
-                Some(start(&https, Files::of_one(made.server())).await?)
-            }
-            (None, Spoken::Https(https), _, Some(asked)) => Some(start(&https, asked.files()).await?),
-            (secure, ..) => secure,
+        let secure = match &spoken {
+            Spoken::Https(https) => Some(certificates.secure(https).map_err(Failure::failed)?),
+            Spoken::Http | Spoken::Redirect(_) => None,
         };
+        if matches!(spoken, Spoken::Https(https) if https.source == Source::SelfSigned) {
+            self_signed.push(address);
+        }
         let url = format!("{}://{address}", if secure.is_some() { "https" } else { "http" });
         let app = App::new(surfaces, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
         listeners.push(Listener { listener, secure, app: Arc::new(app) });
@@ -198,24 +193,15 @@ async fn with_registry(
             output::line(format_args!("listening on {url}"))?;
         }
     }
-    if let Some(made) = made {
-        if json {
-            output::json(&serde_json::json!({ "authority": made.authority(), "names": made.names() }))?;
-        } else {
-            let trust =
-                Trust { authority: made.authority(), names: made.names().to_vec(), listeners: secured };
-            output::line(trust)?;
-        }
-        tokio::spawn(made.keep());
+    if let Some(trust) = certificates.trust(self_signed) {
+        output::value(json, &trust, Trust::to_string)?;
     }
+    certificates.keep();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         data = %config.data.display(),
         "serving"
     );
-    if let Some(asked) = asked {
-        tokio::spawn(asked.keep());
-    }
     let stopping = watch::Sender::new(false);
     let server = Server::start(listeners, &config.http, open_files, &metrics, &stopping);
     let first = signals.next().await;
@@ -239,71 +225,8 @@ async fn with_registry(
     Ok(())
 }
 
-/// Starts access control, with somebody to administer it.
-async fn with_accounts(
-    config: &Config,
-    registry: &Arc<Registry>,
-    admin_password: Option<&Path>,
-    json: bool,
-) -> Result<Arc<Authority>, Failure> {
-    let (data, from) = (config.data.clone(), Arc::clone(registry));
-    let authority = tokio::task::spawn_blocking(move || accounts::start(&data, &from));
-    let authority = authority.await.map_err(Failure::failed)??;
-    let first = accounts::ensure_administrator(registry, authority.passwords(), admin_password).await?;
-    if let Some((name, password)) = first {
-        let password = password.expose();
-        if json {
-            output::json(&serde_json::json!({ "administrator": name, "password": password }))?;
-        } else {
-            output::line(format_args!("administrator {name}, password {password} (shown this once)"))?;
-        }
-    }
-    tokio::spawn(accounts::write_down(Arc::clone(registry), Arc::clone(&authority)));
-    Ok(authority)
-}
-
-/// The certificate that is made here, where one is.
-async fn made_certificate(config: &Config) -> Result<Option<SelfSigned>, Failure> {
-    if !config.tls.self_signed {
-        return Ok(None);
-    }
-    let (data, names) = (config.data.clone(), config.tls.san.clone());
-    let made = tokio::task::spawn_blocking(move || SelfSigned::prepare(&data, &names)).await;
-    made.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
-}
-
-/// The authority that is asked for a certificate, where one is.
-async fn asked_authority(config: &Config) -> Result<Option<Acme>, Failure> {
-    if config.tls.acme.domains.is_empty() {
-        return Ok(None);
-    }
-    let (data, acme) = (config.data.clone(), config.tls.acme.clone());
-    let asked = tokio::task::spawn_blocking(move || Acme::prepare(&data, &acme)).await;
-    asked.map_err(Failure::failed)?.map(Some).map_err(Failure::failed)
-}
-
-/// What a listener is secured with, where that is in files that somebody else keeps.
-async fn kept_elsewhere(https: &Https<'_>) -> Result<Option<Secure>, Failure> {
-    match https.source {
-        Source::Files { certificate, key } => {
-            let files = Files { key: key.to_owned(), ..Files::of_one(certificate.to_owned()) };
-            start(https, files).await.map(Some)
-        }
-        Source::SelfSigned | Source::Acme => Ok(None),
-    }
-}
-
-/// Reads what a listener is secured with.
-async fn start(https: &Https<'_>, files: Files) -> Result<Secure, Failure> {
-    let clients = https.client_ca.map(|file| ClientAuthority {
-        file: file.to_owned(),
-        optional: https.client_auth == ClientAuth::Optional,
-    });
-    let files = Files { clients, ..files };
-    let started = tokio::task::spawn_blocking(move || Secure::start(files)).await;
-    started.map_err(Failure::failed)?.map_err(Failure::failed)
-}
-
+use crate::tls::{Certificates, Trust};
+use crate::{accounts, output, telemetry};
 /// What ends the server.
 struct Signals {
     terminate: tokio::signal::unix::Signal,

@@ -603,7 +603,8 @@ mod tests {
 
     #[test]
     fn a_redirect_may_be_reached_from_everywhere() {
-        let toml = "listen = [\"127.0.0.1:1\", { address = \"0.0.0.0:80\", redirect_to = \":1\" }]\ntls.self_signed = true";
+        let toml = "listen = [\"127.0.0.1:1\", { address = \"0.0.0.0:80\", redirect_to = \":1\" }]\n\
+                    tls.self_signed = true";
         assert!(load_from(toml, &[], &Overrides::default()).is_ok());
     }
 

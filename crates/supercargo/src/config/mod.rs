@@ -1,8 +1,8 @@
 //! The configuration: one struct, its defaults in one place, and what must hold between its values.
 //!
-//! What lives here: what can be configured. [`values`] and [`listen`] say how single values are written, [`layers`]
-//! where they come from and in which order. What does not: what the values do, which is their owners'. Nothing but
-//! this binary reads configuration.
+//! What lives here: what can be configured. [`values`] and [`listen`] say how single values are written,
+//! [`layers`] where they come from and in which order. What does not: what the values do, which is their
+//! owners'. Nothing but this binary reads configuration.
 
 pub(crate) mod layers;
 pub(crate) mod listen;

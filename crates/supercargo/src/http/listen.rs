@@ -229,7 +229,8 @@ impl Connection {
 
     /// Agrees with the client on how to speak, and does.
     async fn speak_securely(mut self, stream: TcpStream, secure: Secure) {
-        let handshake = secure.handshake(stream);
+        // Apart, and given back when it is over: it is larger than what it leaves.
+        let handshake = Box::pin(secure.handshake(stream));
         let shaken = tokio::select! {
             shaken = timeout(self.patience.head, handshake) => shaken,
             () = stopped(&mut self.stopping) => return,
@@ -304,8 +305,8 @@ impl Connection {
         };
         let ended = match ended {
             Some(ended) => ended,
-            // Says so first, so that a request that crosses it is known not to have been taken. Requests that are
-            // under way are answered.
+            // Says so first, so that a request that crosses it is known not to have been taken. Requests that
+            // are under way are answered.
             None => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {

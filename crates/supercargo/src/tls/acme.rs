@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::TlsError;
 use super::challenges::Challenges;
+use super::files::Files;
 use super::self_signed::{names_of, remaining};
+use super::server::provider;
 use super::store::{self, Access};
-use super::{Files, TlsError, provider};
 use crate::config;
 
 /// How often it is looked whether it is time: by the wall's clock, which may be set.
@@ -81,8 +83,8 @@ impl Acme {
 
     /// Where listeners find the certificate, once there is one.
     pub(crate) fn files(&self) -> Files {
-        let challenges = Some(self.challenges.clone());
-        Files { challenges, ..Files::of_one(self.folder.join(CERTIFICATE_FILE)) }
+        let file = self.folder.join(CERTIFICATE_FILE);
+        Files { challenges: Some(self.challenges.clone()), ..Files::new(&file, &file) }
     }
 
     /// Asks for a certificate where there is none, or it will end, until the runtime does.

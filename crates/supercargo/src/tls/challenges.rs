@@ -1,5 +1,5 @@
-//! Proofs that a host name is this server's (RFC 8737): an authority connects, asks for them by a protocol of their
-//! own, and looks at the certificate that it is shown. Nothing else is said on such a connection.
+//! Proofs that a host name is this server's (RFC 8737): an authority connects, asks for them by a protocol of
+//! their own, and looks at the certificate that it is shown. Nothing else is said on such a connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;

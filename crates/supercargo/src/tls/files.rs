@@ -46,9 +46,9 @@ pub(crate) struct Material {
 }
 
 impl Files {
-    /// A certificate with its key in the same file, and clients that show nothing.
-    pub(crate) fn of_one(file: PathBuf) -> Files {
-        Files { certificate: file.clone(), key: file, clients: None, challenges: None }
+    /// A certificate and its key; clients show nothing.
+    pub(crate) fn new(certificate: &Path, key: &Path) -> Files {
+        Files { certificate: certificate.to_owned(), key: key.to_owned(), clients: None, challenges: None }
     }
 
     /// Reads them. Blocks.

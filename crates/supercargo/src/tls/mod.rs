@@ -1,10 +1,12 @@
-//! TLS below HTTP: certificates and what they are served with, read anew when their files change; what clients
-//! show; the authority and certificate that are made where nobody has one, and certificates that an authority is asked for.
+//! TLS below HTTP: certificates and what they are served with, read anew when their files change; what
+//! clients show; the authority and certificate that are made where nobody has one, and certificates that an
+//! authority is asked for.
 //!
 //! What does not live here: listeners and connections, which are `http`'s, and what is configured, which is
 //! `config`'s. Nothing here knows of requests.
 
 mod acme;
+mod certificates;
 mod challenges;
 mod client;
 mod files;
@@ -15,10 +17,8 @@ mod trust;
 
 use std::path::PathBuf;
 
-pub(crate) use acme::Acme;
+pub(crate) use certificates::Certificates;
 pub(crate) use client::shown_by;
-pub(crate) use files::{ClientAuthority, Files};
-pub(crate) use self_signed::SelfSigned;
 pub(crate) use server::{ALPN_HTTP_2, Secure, provider};
 pub(crate) use trust::Trust;
 
@@ -60,6 +60,9 @@ pub(crate) enum TlsError {
     /// The library refused.
     #[error("TLS can't be set up: {0}")]
     Setup(#[from] rustls::Error),
+    /// A listener's certificate is to come from where there is none.
+    #[error("there is no certificate of the kind that the listener is to have")]
+    NoSource,
     /// An authority or a certificate can't be made.
     #[error("no certificate could be made: {0}")]
     NotMade(#[from] rcgen::Error),

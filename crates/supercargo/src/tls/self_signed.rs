@@ -1,5 +1,5 @@
-//! An authority and a certificate of our own, for who has none: made in the data folder, and the certificate made
-//! anew before it ends. Whoever trusted the authority once trusts every certificate that follows.
+//! An authority and a certificate of our own, for who has none: made in the data folder, and the certificate
+//! made anew before it ends. Whoever trusted the authority once trusts every certificate that follows.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -48,8 +48,8 @@ pub(crate) struct SelfSigned {
 }
 
 impl SelfSigned {
-    /// Sees that there are an authority and a certificate for this machine and `more` names, which are host names
-    /// and addresses. Blocks.
+    /// Sees that there are an authority and a certificate for this machine and `more` names, which are host
+    /// names and addresses. Blocks.
     ///
     /// # Errors
     /// [`TlsError`] where they can't be made or kept.
@@ -135,8 +135,8 @@ impl SelfSigned {
     fn make_authority(&self, now: SystemTime) -> Result<Authority, TlsError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
-        // Authorities of two machines, or of one machine's two data folders, must not have the same name: clients
-        // look them up by it.
+        // Authorities of two machines, or of one machine's two data folders, must not have the same name:
+        // clients look them up by it.
         let machine =
             self.names.iter().find(|name| name.as_str() != "localhost" && name.parse::<IpAddr>().is_err());
         let number: String =
@@ -215,8 +215,8 @@ pub(super) fn remaining(certificate: &X509Certificate<'_>, now: SystemTime) -> O
     (SystemTime::UNIX_EPOCH + Duration::from_secs(ends)).duration_since(now).ok()
 }
 
-/// The names in a certificate, as the library that makes them has them. None where there is one of a kind that it
-/// was not made with.
+/// The names in a certificate, as the library that makes them has them. None where there is one of a kind
+/// that it was not made with.
 pub(super) fn names_of(certificate: &X509Certificate<'_>) -> Option<Vec<SanType>> {
     let names = certificate.subject_alternative_name().ok()??;
     let name = |name: &GeneralName<'_>| match name {

@@ -66,7 +66,7 @@ impl Secure {
     pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-    ) -> io::Result<Option<TlsStream<S>>> {
+    ) -> io::Result<Option<Box<TlsStream<S>>>> {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         if let Some(challenges) =
             self.challenges.as_ref().filter(|_| Challenges::asked_for(&begun.client_hello()))
@@ -78,7 +78,7 @@ impl Secure {
         }
         let config = self.config.borrow().clone();
         let config = config.ok_or_else(|| io::Error::other("there is no certificate yet"))?;
-        begun.into_stream(config).await.map(Some)
+        begun.into_stream(config).await.map(|stream| Some(Box::new(stream)))
     }
 }
 
@@ -103,7 +103,7 @@ fn config(files: &Files, provider: &Arc<CryptoProvider>) -> Result<Arc<ServerCon
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     match subject {
         Some(subject) if subject.has_ended() => {
-            tracing::warn!(subject = subject.name, ended = %subject.ends, "the certificate has ended; clients will refuse it");
+            tracing::warn!(subject = subject.name, ended = %subject.ends, "the certificate has ended");
         }
         Some(subject) => {
             tracing::info!(subject = subject.name, ends = %subject.ends, "a certificate was read");

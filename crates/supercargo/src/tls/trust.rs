@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 /// An authority, and where it has to be made known.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Trust {
     /// The authority's certificate.
     pub(crate) authority: PathBuf,
@@ -16,8 +18,8 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// `HOST:PORT` of a listener as a client would say it: where it is on loopback, by that name, and else by this
-    /// machine's.
+    /// `HOST:PORT` of a listener as a client would say it: where it is on loopback, by that name, and else by
+    /// this machine's.
     fn place(&self, listener: &SocketAddr) -> String {
         let host = match self.names.iter().find(|name| **name != "localhost" && !is_address(name)) {
             Some(machine) if !listener.ip().is_loopback() => machine,
