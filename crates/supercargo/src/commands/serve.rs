@@ -225,8 +225,29 @@ async fn with_registry(
     Ok(())
 }
 
-use crate::tls::{Certificates, Trust};
-use crate::{accounts, output, telemetry};
+/// Starts access control, with somebody to administer it.
+async fn with_accounts(
+    config: &Config,
+    registry: &Arc<Registry>,
+    admin_password: Option<&Path>,
+    json: bool,
+) -> Result<Arc<Authority>, Failure> {
+    let (data, from) = (config.data.clone(), Arc::clone(registry));
+    let authority = tokio::task::spawn_blocking(move || accounts::start(&data, &from));
+    let authority = authority.await.map_err(Failure::failed)??;
+    let first = accounts::ensure_administrator(registry, authority.passwords(), admin_password).await?;
+    if let Some((name, password)) = first {
+        let password = password.expose();
+        if json {
+            output::json(&serde_json::json!({ "administrator": name, "password": password }))?;
+        } else {
+            output::line(format_args!("administrator {name}, password {password} (shown this once)"))?;
+        }
+    }
+    tokio::spawn(accounts::write_down(Arc::clone(registry), Arc::clone(&authority)));
+    Ok(authority)
+}
+
 /// What ends the server.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
