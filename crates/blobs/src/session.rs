@@ -59,8 +59,6 @@ impl KeptBytes {
 /// What only the one request that works on the session may touch.
 pub(crate) struct State {
     pub(crate) progress: Progress,
-    /// When somebody last wrote to it.
-    pub(crate) touched: SystemTime,
     /// Bytes written since the last write-back was started.
     pub(crate) unsynced: u64,
     /// A write-back under way. An error of it is told here and perhaps nowhere else, so it must be asked
@@ -85,6 +83,9 @@ pub(crate) struct Session {
     path: PathBuf,
     /// As `State::progress.received`, for those who do not hold the state.
     received: AtomicU64,
+    /// When somebody last wrote to it. Beside the state, so that whoever looks for idle sessions keeps no
+    /// request from one that is not.
+    touched: Mutex<SystemTime>,
     /// Set when the session ends, for the request that is writing to it at that moment.
     removed: AtomicBool,
     state: Arc<tokio::sync::Mutex<State>>,
@@ -114,8 +115,9 @@ impl Session {
             id,
             path,
             received: AtomicU64::new(progress.received),
+            touched: Mutex::new(touched),
             removed: AtomicBool::new(false),
-            state: Arc::new(tokio::sync::Mutex::new(State { progress, touched, unsynced: 0, syncing: None })),
+            state: Arc::new(tokio::sync::Mutex::new(State { progress, unsynced: 0, syncing: None })),
         }
     }
 
@@ -126,6 +128,11 @@ impl Session {
     /// How many bytes the session holds.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody has written to it since then.
+    pub(crate) fn is_idle_since(&self, then: SystemTime) -> bool {
+        *self.touched.lock() < then
     }
 
     /// The session for one request alone.
@@ -149,7 +156,7 @@ impl Session {
     pub(crate) fn commit(&self, state: &mut State, progress: Progress) {
         self.received.store(progress.received, Ordering::Release);
         state.progress = progress;
-        state.touched = SystemTime::now();
+        *self.touched.lock() = SystemTime::now();
     }
 
     /// Opens the file, cut to what counts; blocks. The caller holds the state. A blob's bytes are not cut.

@@ -393,16 +393,22 @@ impl BlobStore {
     pub fn sweep_sessions(&self, idle_before: SystemTime) -> io::Result<SweptSessions> {
         let mut swept = SweptSessions::default();
         for session in self.inner.sessions.all() {
+            // A request that came while this one was only looked at would be refused.
+            if !session.is_idle_since(idle_before) {
+                continue;
+            }
             let Ok(state) = session.take() else { continue };
-            if state.touched < idle_before {
-                match self.inner.sessions.remove(&session) {
-                    Ok(()) => {
-                        swept.count += 1;
-                        swept.bytes += state.progress.received;
-                    }
-                    Err(StoreError::SessionUnknown) => {}
-                    Err(e) => return Err(io::Error::other(e)),
+            // Somebody may have been faster.
+            if !session.is_idle_since(idle_before) {
+                continue;
+            }
+            match self.inner.sessions.remove(&session) {
+                Ok(()) => {
+                    swept.count += 1;
+                    swept.bytes += state.progress.received;
                 }
+                Err(StoreError::SessionUnknown) => {}
+                Err(e) => return Err(io::Error::other(e)),
             }
         }
         for owner in self.inner.layout.owners() {

@@ -29,10 +29,7 @@ impl Digests {
         {
             return *number;
         }
-        let place = match self.all.get_index_of(digest) {
-            Some(place) => place,
-            None => self.all.insert_full(*digest).0,
-        };
+        let (place, _) = self.all.insert_full(*digest);
         // A batch is bounded far below that; numbers that met again would mix up rows.
         let number = u32::try_from(place).unwrap_or_else(|_| unreachable!("four billion digests in memory"));
         self.last = Some((*digest, number));

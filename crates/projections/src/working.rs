@@ -238,41 +238,31 @@ pub trait SlotMap<K, R>: Default {
     fn len(&self) -> usize;
 }
 
-impl<K: Hash + Eq + Clone, R> SlotMap<K, R> for HashMap<K, Slot<R>> {
-    fn slot(&mut self, key: &K, _: &mut Digests) -> Option<&mut Slot<R>> {
-        self.get_mut(key)
-    }
-    fn slot_or(&mut self, key: &K, _: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
-        self.entry(key.clone()).or_insert_with(load)
-    }
-    fn unset(&mut self, key: &K, _: &mut Digests) {
-        self.remove(key);
-    }
-    fn each(&self, _: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
-        self.iter().for_each(|(key, slot)| visit(key, slot));
-    }
-    fn len(&self) -> usize {
-        self.len()
-    }
+/// For a map of the standard library's shape: keys as they are.
+macro_rules! plain_slot_map {
+    ($map:ident, $($bound:tt)+) => {
+        impl<K: $($bound)+, R> SlotMap<K, R> for $map<K, Slot<R>> {
+            fn slot(&mut self, key: &K, _: &mut Digests) -> Option<&mut Slot<R>> {
+                self.get_mut(key)
+            }
+            fn slot_or(&mut self, key: &K, _: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
+                self.entry(key.clone()).or_insert_with(load)
+            }
+            fn unset(&mut self, key: &K, _: &mut Digests) {
+                self.remove(key);
+            }
+            fn each(&self, _: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
+                self.iter().for_each(|(key, slot)| visit(key, slot));
+            }
+            fn len(&self) -> usize {
+                self.len()
+            }
+        }
+    };
 }
 
-impl<K: Ord + Clone, R> SlotMap<K, R> for BTreeMap<K, Slot<R>> {
-    fn slot(&mut self, key: &K, _: &mut Digests) -> Option<&mut Slot<R>> {
-        self.get_mut(key)
-    }
-    fn slot_or(&mut self, key: &K, _: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
-        self.entry(key.clone()).or_insert_with(load)
-    }
-    fn unset(&mut self, key: &K, _: &mut Digests) {
-        self.remove(key);
-    }
-    fn each(&self, _: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
-        self.iter().for_each(|(key, slot)| visit(key, slot));
-    }
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
+plain_slot_map!(HashMap, Hash + Eq + Clone);
+plain_slot_map!(BTreeMap, Ord + Clone);
 
 /// A map by packed keys.
 #[doc(hidden)]

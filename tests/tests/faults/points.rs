@@ -146,15 +146,31 @@ fn around_the_commit_of_a_deletion() {
     a_deletion_crashes_at("commit.after", true);
 }
 
+/// A server that is to kill itself at a point of its next collection, which has an image to take.
+struct Collecting {
+    server: Server,
+    /// In use as `kept:1`.
+    kept: Image,
+    /// Was `gone:1`, and deleted.
+    gone: Image,
+}
+
+impl Collecting {
+    fn until(point: &str) -> Collecting {
+        let (kept, gone) = images();
+        let server = Server::settings().variable("SUPERCARGO_GC__LEASE", "0s").start();
+        server.client().push_image("kept", "1", &kept).unwrap();
+        server.client().push_image("gone", "1", &gone).unwrap();
+        server.client().delete_manifest("gone", &gone.manifest.digest).unwrap();
+        let server = start_to_crash(server.stop(), point);
+        Collecting { server, kept, gone }
+    }
+}
+
 /// A collection meets the point: what is in use is untouched, what was collected is gone, and files that it
 /// did not come to are the sweep's. Answers how many files were left that no record mentions.
 fn a_collection_crashes_at(point: &str, pushed_again_first: bool) -> usize {
-    let (kept, gone) = images();
-    let server = Server::settings().variable("SUPERCARGO_GC__LEASE", "0s").start();
-    server.client().push_image("kept", "1", &kept).unwrap();
-    server.client().push_image("gone", "1", &gone).unwrap();
-    server.client().delete_manifest("gone", &gone.manifest.digest).unwrap();
-    let server = start_to_crash(server.stop(), point);
+    let Collecting { server, kept, gone } = Collecting::until(point);
     assert!(!server.cli(&["gc"]).status.success(), "{point}: the server should have died");
     let crashed = server.wait_for_crash();
     crashed.verify();
@@ -205,12 +221,7 @@ fn between_two_files_of_a_collection() {
 /// it is, no file goes before its commit, and the next collection does what is left. Answers whether the
 /// server died, or passed fewer commits than that.
 fn a_collection_crashes_around_commit(point: &str) -> bool {
-    let (kept, gone) = images();
-    let server = Server::settings().variable("SUPERCARGO_GC__LEASE", "0s").start();
-    server.client().push_image("kept", "1", &kept).unwrap();
-    server.client().push_image("gone", "1", &gone).unwrap();
-    server.client().delete_manifest("gone", &gone.manifest.digest).unwrap();
-    let server = start_to_crash(server.stop(), point);
+    let Collecting { server, kept, .. } = Collecting::until(point);
     if server.cli(&["gc"]).status.success() {
         return false;
     }

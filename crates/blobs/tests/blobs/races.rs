@@ -81,6 +81,33 @@ async fn bodies_never_mix() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sweep_keeps_no_request_from_a_session_that_is_not_idle() {
+    let (_folder, store) = store();
+    let id = store.start(OWNER, SHA256).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut sweeps = JoinSet::new();
+    for _ in 0..4 {
+        let (store, over) = (store.clone(), Arc::clone(&over));
+        sweeps.spawn_blocking(move || {
+            while !over.load(Ordering::SeqCst) {
+                let swept = store.sweep_sessions(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+                assert_eq!(swept.count, 0);
+            }
+        });
+    }
+    let mut appended = Ok(0);
+    for _ in 0..40 * ROUNDS {
+        appended = store.append(OWNER, id, None, frames(&Bytes::from_static(b"a"), 1)).await;
+        if appended.is_err() {
+            break;
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    sweeps.join_all().await;
+    assert_eq!(appended.unwrap(), 40 * ROUNDS as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_session_that_everybody_wants_at_once() {
     let (folder, store) = store();
     for round in 0..ROUNDS {
