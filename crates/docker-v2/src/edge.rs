@@ -3,20 +3,32 @@
 //!
 //! What lives here: claims about parsers, and how raw bytes become their arguments. What does not: parsers.
 
+use std::sync::OnceLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use supercargo_model::{Digest, Manifest, Pattern, Reference, RepoKey, RepoName, Tag, limits, media_type};
+use supercargo_access::token::SentToken;
+use supercargo_access::{
+    AUTHORIZATION_BYTES_MAX, Access, Bearer, BearerSettings, Credentials, Htpasswd, Resource, SCOPES_MAX,
+    SigningKeys,
+};
+use supercargo_model::{
+    Digest, Manifest, Pattern, Reference, RepoKey, RepoName, Tag, Timestamp, limits, media_type,
+};
 
 use crate::page::{PageRequest, next_link};
 use crate::query::Query;
 use crate::range::{ChunkRange, Selection};
 use crate::route::Route;
+use crate::token::Asked;
 use crate::{etag, manifests, range};
 
 /// Makes claims about a parser, of one input.
 pub type Claims = fn(&[u8]);
 
 /// Every parser's claims, by the name of its fuzz target.
-pub const ALL: [(&str, Claims); 9] = [
+pub const ALL: [(&str, Claims); 14] = [
     ("names", names),
     ("digests", digests),
     ("paths", paths),
@@ -26,6 +38,11 @@ pub const ALL: [(&str, Claims); 9] = [
     ("media_types", media_types),
     ("manifests", manifests),
     ("patterns", patterns),
+    ("authorizations", authorizations),
+    ("scopes", scopes),
+    ("tokens", tokens),
+    ("logins", logins),
+    ("htpasswd", htpasswd),
 ];
 
 fn text(data: &[u8]) -> &str {
@@ -201,6 +218,76 @@ pub fn patterns(data: &[u8]) {
         assert_eq!(matches, written == matched);
     }
     assert!(Pattern::everything().matches(matched));
+}
+
+/// Authorization headers: what is taken is what was sent, and fit for a line of a log.
+pub fn authorizations(data: &[u8]) {
+    let Ok(credentials) = Credentials::parse(data) else { return };
+    assert!(data.len() <= AUTHORIZATION_BYTES_MAX);
+    match credentials {
+        Credentials::Basic { user, password } => {
+            assert!(!user.contains(|c: char| c == ':' || c.is_control()));
+            let sent = format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose())));
+            // One without padding may have been shorter than it may be.
+            if sent.len() > AUTHORIZATION_BYTES_MAX {
+                return;
+            }
+            let again = Credentials::parse(sent.as_bytes());
+            let Ok(Credentials::Basic { user: user_again, password: password_again }) = again else {
+                panic!("{sent} is not taken");
+            };
+            assert_eq!((user_again, password_again.expose()), (user, password.expose()));
+        }
+        Credentials::Bearer(token) => {
+            assert!(!token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+    }
+}
+
+/// Scopes: never more than there may be, one for each resource, and read back as they are written.
+pub fn scopes(data: &[u8]) {
+    let all = Access::parse_all(text(data).lines());
+    assert!(all.len() <= SCOPES_MAX);
+    for (at, access) in all.iter().enumerate() {
+        assert!(all[..at].iter().all(|other| other.resource != access.resource));
+        if let Resource::Repository { .. } = &access.resource {
+            assert_eq!(Access::parse(&access.to_string()).as_ref(), Some(access));
+        }
+    }
+}
+
+/// Tokens of both kinds: no text is a bearer token that was not signed here.
+pub fn tokens(data: &[u8]) {
+    static BEARER: OnceLock<Bearer> = OnceLock::new();
+    let bearer = BEARER.get_or_init(|| {
+        let keys = SigningKeys::ephemeral().unwrap_or_else(|error| panic!("{error}"));
+        Bearer::new(keys, BearerSettings::default())
+    });
+    let text = text(data);
+    assert!(bearer.verify(text, "registry", Timestamp::default()).is_err());
+    if SentToken::parse(text).is_some() {
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+    }
+}
+
+/// What the token endpoint is asked, as a query or a form: nothing that was not there.
+pub fn logins(data: &[u8]) {
+    let text = text(data);
+    let asked = Asked::parse(text);
+    assert!(asked.scopes.len() <= text.split('&').count());
+    assert!(Access::parse_all(asked.scopes.iter().map(String::as_str)).len() <= SCOPES_MAX);
+}
+
+/// htpasswd files: each line is a user, or refused, or neither, in their order.
+pub fn htpasswd(data: &[u8]) {
+    let text = text(data);
+    let read = Htpasswd::parse(text);
+    let mut lines: Vec<usize> = read.users.iter().map(|user| user.line).collect();
+    lines.extend(read.refused.iter().map(|refused| refused.line));
+    lines.sort_unstable();
+    assert!(lines.windows(2).all(|pair| pair[0] < pair[1]), "{lines:?}");
+    assert!(lines.first().is_none_or(|first| *first > 0));
+    assert!(lines.last().is_none_or(|last| *last <= text.lines().count()));
 }
 
 #[cfg(test)]

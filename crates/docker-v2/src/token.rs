@@ -31,9 +31,9 @@ const CLIENT_BYTES_MAX: usize = 64;
 
 /// What is asked.
 #[derive(Debug, Default)]
-struct Asked {
+pub(crate) struct Asked {
     service: Option<String>,
-    scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     client: Option<String>,
     offline: bool,
     grant: Option<String>,
@@ -44,7 +44,7 @@ struct Asked {
 
 impl Asked {
     /// From a query or a form: in both a plus sign is a space here, as in every HTML form.
-    fn parse(text: &str) -> Asked {
+    pub(crate) fn parse(text: &str) -> Asked {
         let decode = |text: &str| {
             let text = text.replace('+', " ");
             percent_decode_str(&text).decode_utf8().map(Cow::into_owned).unwrap_or_default()
