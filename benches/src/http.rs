@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -97,6 +97,8 @@ pub struct Call<'c> {
     pub accept: Option<&'c str>,
     /// `Content-Type`, where one is sent.
     pub content_type: Option<&'c str>,
+    /// `Authorization`, where one is sent.
+    pub authorization: Option<&'c str>,
     /// The body.
     pub payload: Payload,
 }
@@ -104,7 +106,14 @@ pub struct Call<'c> {
 impl<'c> Call<'c> {
     /// A request without a body.
     pub fn new(method: Method, path: &'c str) -> Call<'c> {
-        Call { method, path, accept: None, content_type: None, payload: Payload::empty() }
+        Call {
+            method,
+            path,
+            accept: None,
+            content_type: None,
+            authorization: None,
+            payload: Payload::empty(),
+        }
     }
 }
 
@@ -173,22 +182,33 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub async fn fetch(&mut self, path: &str, accept: Option<&str>) -> Result<Bytes> {
-        let mut response = self.start(Call { accept, ..Call::new(Method::GET, path) }).await?;
+        self.receive(Call { accept, ..Call::new(Method::GET, path) }).await
+    }
+
+    /// Sends a request that must succeed, and keeps the body of the answer.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn receive(&mut self, call: Call<'_>) -> Result<Bytes> {
+        let (method, path) = (call.method.clone(), call.path);
+        let mut response = self.start(call).await?;
         let mut body = BytesMut::new();
         while let Some(frame) = response.body_mut().frame().await {
-            let frame = frame.map_err(|e| failed(&Method::GET, path, e))?;
+            let frame = frame.map_err(|e| failed(&method, path, e))?;
             if let Some(data) = frame.data_ref() {
                 body.extend_from_slice(data);
             }
         }
-        check(&Method::GET, path, response.status(), StatusCode::OK)?;
+        check(&method, path, response.status(), StatusCode::OK)?;
         Ok(body.freeze())
     }
 
     async fn start(&mut self, call: Call<'_>) -> Result<Response<Incoming>> {
         let (method, path) = (call.method.clone(), call.path);
         let mut request = Request::builder().method(call.method).uri(path).header(HOST, &self.authority);
-        for (name, value) in [(ACCEPT, call.accept), (CONTENT_TYPE, call.content_type)] {
+        let headers =
+            [(ACCEPT, call.accept), (CONTENT_TYPE, call.content_type), (AUTHORIZATION, call.authorization)];
+        for (name, value) in headers {
             if let Some(value) = value {
                 request = request.header(name, value);
             }

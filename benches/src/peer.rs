@@ -2,6 +2,7 @@
 //! loopback port of its own, and ended when dropped.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -56,19 +57,27 @@ impl Peer {
     /// Where it can't be started, or does not answer.
     pub async fn start(side: Side, settings: &Settings, data: Option<&Path>) -> Result<Option<Peer>> {
         match side {
-            Side::Supercargo => Peer::supercargo(settings, data).await,
+            Side::Supercargo => Peer::supercargo(settings, data, &[]).await,
             Side::Distribution => Peer::distribution(settings).await,
             // Serves what it is given: see `Peer::nginx`.
             Side::Nginx | Side::Floor => Ok(None),
         }
     }
 
-    async fn supercargo(settings: &Settings, data: Option<&Path>) -> Result<Option<Peer>> {
+    /// Starts Supercargo with more arguments; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it can't be started, or does not answer.
+    pub async fn supercargo(
+        settings: &Settings,
+        data: Option<&Path>,
+        more: &[&OsStr],
+    ) -> Result<Option<Peer>> {
         let Some(program) = find(&settings.programs.supercargo) else { return Ok(None) };
         let home = Folder::new(settings, "peer-")?;
         let data = data.map_or_else(|| home.path().join("data"), Path::to_owned);
         let mut command = Command::new(program);
-        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
+        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(more);
         let started = Instant::now();
         let mut process = Process::start(&mut command, &home.path().join("log"))?;
         let line = process.line()?;
@@ -78,7 +87,9 @@ impl Peer {
             .ok_or_else(|| {
                 Error::program("supercargo", format!("said {line:?}, and not where it listens"))
             })?;
-        Peer::answering(process, address, "/v2/", started, home).await.map(Some)
+        // Whoever has accounts does not answer at `/v2/` for nothing.
+        let first = if more.is_empty() { "/v2/" } else { "/healthz" };
+        Peer::answering(process, address, first, started, home).await.map(Some)
     }
 
     /// As its package configures it: file system driver, descriptors cached in memory, deletes allowed. Logs

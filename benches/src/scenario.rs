@@ -1,5 +1,6 @@
 //! The scenarios by name, with what each should come to. One module per subject.
 
+mod bearer;
 mod deletes;
 mod footprint;
 mod images;
@@ -29,6 +30,8 @@ pub enum Scenario {
     Images,
     /// A manifest read over and over by 32 clients
     ManifestGet,
+    /// A manifest read with a bearer token, beside a server without accounts
+    ManifestGetBearer,
     /// A blob asked for over and over by 32 clients
     BlobHead,
     /// The tags of a name with 10 000 of them, all in one answer
@@ -62,6 +65,7 @@ impl Scenario {
             Scenario::PullLarge => large::pull(settings).await,
             Scenario::Images => images::run(settings).await,
             Scenario::ManifestGet => small::manifest_get(settings).await,
+            Scenario::ManifestGetBearer => bearer::manifest_get(settings).await,
             Scenario::BlobHead => small::blob_head(settings).await,
             Scenario::TagsList => small::tags_list(settings).await,
             Scenario::Deletes => deletes::run(settings).await,

@@ -8,7 +8,7 @@ use crate::process::run;
 use crate::settings::Settings;
 use crate::{Error, Result};
 
-/// GET requests per second of one path, by one thread and so many connections.
+/// GET requests per second of one path with these headers, by one thread and so many connections.
 ///
 /// # Errors
 /// Where wrk fails, or counts answers that are no success.
@@ -17,21 +17,17 @@ pub fn gets_per_second(
     settings: &Settings,
     address: SocketAddr,
     path: &str,
-    accept: &str,
+    headers: &[(&str, &str)],
     connections: usize,
 ) -> Result<f64> {
     // It knows whole seconds only.
     let seconds = settings.duration.as_secs().max(1);
     let mut command = Command::new(program);
-    command
-        .args([
-            "-t1",
-            &format!("-c{connections}"),
-            &format!("-d{seconds}s"),
-            "-H",
-            &format!("Accept: {accept}"),
-        ])
-        .arg(format!("http://{address}{path}"));
+    command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s")]);
+    for (name, value) in headers {
+        command.args(["-H", &format!("{name}: {value}")]);
+    }
+    command.arg(format!("http://{address}{path}"));
     let report = run(&mut command)?;
     if let Some(trouble) =
         report.lines().find(|line| line.contains("Non-2xx") || line.contains("Socket errors"))

@@ -73,7 +73,8 @@ async fn manifest_get_by_wrk(
         }
     }
     alternate(settings.rounds, &peers.sides(), async |side, _| {
-        wrk::gets_per_second(&program, settings, peers.get(side)?.address(), path, MANIFEST, CLIENTS)
+        let headers = [("Accept", MANIFEST)];
+        wrk::gets_per_second(&program, settings, peers.get(side)?.address(), path, &headers, CLIENTS)
     })
     .await
 }
