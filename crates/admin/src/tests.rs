@@ -332,6 +332,36 @@ async fn repositories_come_change_and_go() {
     assert_eq!(last["origin"], origin);
 }
 
+/// Each is of what is there when it is decided, not of what was there when it was asked for.
+#[tokio::test]
+async fn changes_of_settings_at_the_same_time_are_all_made() {
+    let fixture = Fixture::new().await;
+    let patch = |change: Value| {
+        let request = request("PATCH", "/repositories/docker-local", Some(&change));
+        fixture.ask(request)
+    };
+    let answers = tokio::join!(
+        patch(json!({ "description": "changed" })),
+        patch(json!({ "sparse-index": true })),
+        patch(json!({ "docker-api-version": "both" })),
+        patch(json!({ "rules": { "quota": 7 } })),
+        patch(json!({ "rules": { "blob-bytes-max": 5, "immutable-tags": ["v*"] } })),
+    );
+    for answer in [answers.0, answers.1, answers.2, answers.3, answers.4] {
+        answer.expect(200);
+    }
+    let config = &fixture.get("/repositories/docker-local").await.expect(200).json()["config"];
+    let rules = &config["rules"];
+    assert_eq!(
+        (&config["description"], &config["sparse-index"], &config["docker-api-version"]),
+        (&json!("changed"), &json!(true), &json!("both"))
+    );
+    assert_eq!(
+        (&rules["quota"], &rules["blob-bytes-max"], &rules["immutable-tags"]),
+        (&json!(7), &json!(5), &json!(["v*"]))
+    );
+}
+
 #[tokio::test]
 async fn names_tags_and_histories_are_shown_by_the_page() {
     let fixture = Fixture::new().await;

@@ -24,6 +24,7 @@ mod registry;
 mod replay;
 mod repositories;
 mod rules;
+mod settings;
 mod small;
 mod stats;
 mod verify;
@@ -45,6 +46,7 @@ pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,
 };
 pub use rules::Broken;
+pub use settings::{RepositoryChange, RulesChange};
 pub use stats::{Histogram, Stats};
 pub use supercargo_blobs::{StoreOptions, crash_point};
 pub use supercargo_eventlog::{Actor, Api, Origin};
