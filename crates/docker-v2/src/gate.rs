@@ -5,16 +5,18 @@
 //! is `supercargo-access`'s to know; here are the protocol's words for it (the distribution project's token
 //! authentication specification).
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::uri::Authority as HostAndPort;
 use http::{HeaderValue, header};
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
 use supercargo_eventlog::Actor;
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
-use supercargo_registry::{Peer, Scheme};
+use supercargo_registry::{ForwardedHost, Peer, Scheme};
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -107,6 +109,24 @@ pub(crate) fn credentials(parts: &Parts) -> Result<Option<Credentials>, Failure>
     parsed.map(Some).map_err(|error| Failure::new(Code::Unauthorized).message(error.to_string()))
 }
 
+/// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
+/// can be one: then the path alone has to do.
+fn base_url(parts: &Parts) -> String {
+    let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
+    if let Some(ForwardedHost(host)) = parts.extensions.get() {
+        return format!("{scheme}://{host}");
+    }
+    let asked = parts.uri.authority().cloned().or_else(|| {
+        let host = parts.headers.get(header::HOST)?;
+        HostAndPort::try_from(host.as_bytes()).ok()
+    });
+    // A user's name before the host is for no registry; what else such a thing may hold can't break out of quotes.
+    match asked.filter(|asked| !asked.as_str().contains('@')) {
+        Some(host) => format!("{scheme}://{host}"),
+        None => String::new(),
+    }
+}
+
 impl Surface {
     /// Lets a request in, or says why not. `None` where everybody may do everything.
     ///
@@ -180,22 +200,14 @@ impl Surface {
 
     /// Where and how a client gets what it lacks (RFC 6750, section 3).
     fn challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> HeaderValue {
-        let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
-        let host = parts.uri.authority().map(ToString::to_string).or_else(|| {
-            parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
-        });
-        // What is not a host can't break out of the quotes.
-        let host = host.unwrap_or_default().replace(['"', '\\'], "");
-        let mut text = format!(
-            "Bearer realm=\"{scheme}://{host}{}{TOKEN_PATH}\",service=\"{}\"",
-            self.mount.prefix,
-            self.service()
-        );
+        let (url, prefix, service) = (base_url(parts), &self.mount.prefix, self.service());
+        let mut text = format!("Bearer realm=\"{url}{prefix}{TOKEN_PATH}\",service=\"{service}\"");
+        // Writing to a text can't fail.
         if let Some(scope) = scope {
-            text.push_str(&format!(",scope=\"{scope}\""));
+            let _ = write!(text, ",scope=\"{scope}\"");
         }
         if let Some(error) = error {
-            text.push_str(&format!(",error=\"{error}\""));
+            let _ = write!(text, ",error=\"{error}\"");
         }
         response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
     }
