@@ -308,6 +308,7 @@ async fn repositories_come_change_and_go() {
     });
     let config = json!({
         "description": "of team A", "docker-api-version": "both", "sparse-index": true, "rules": rules,
+        "login": "token",
     });
     assert_eq!(changed["config"], config);
     assert_eq!(fixture.get("/repositories/team-a").await.expect(200).json(), changed);
@@ -344,7 +345,7 @@ async fn changes_of_settings_at_the_same_time_are_all_made() {
         patch(json!({ "description": "changed" })),
         patch(json!({ "sparse-index": true })),
         patch(json!({ "docker-api-version": "both" })),
-        patch(json!({ "rules": { "quota": 7 } })),
+        patch(json!({ "rules": { "quota": 7 }, "login": "basic" })),
         patch(json!({ "rules": { "blob-bytes-max": 5, "immutable-tags": ["v*"] } })),
     );
     for answer in [answers.0, answers.1, answers.2, answers.3, answers.4] {
@@ -353,8 +354,8 @@ async fn changes_of_settings_at_the_same_time_are_all_made() {
     let config = &fixture.get("/repositories/docker-local").await.expect(200).json()["config"];
     let rules = &config["rules"];
     assert_eq!(
-        (&config["description"], &config["sparse-index"], &config["docker-api-version"]),
-        (&json!("changed"), &json!(true), &json!("both"))
+        (&config["description"], &config["sparse-index"], &config["docker-api-version"], &config["login"]),
+        (&json!("changed"), &json!(true), &json!("both"), &json!("basic"))
     );
     assert_eq!(
         (&rules["quota"], &rules["blob-bytes-max"], &rules["immutable-tags"]),

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderValue, header};
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
-use supercargo_eventlog::Actor;
+use supercargo_eventlog::{Actor, LoginMethod};
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
 use supercargo_registry::{ForwardedHost, Peer, Scheme};
@@ -95,7 +95,8 @@ pub(crate) fn client(parts: &Parts) -> IpAddr {
     parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
 }
 
-/// What a request carries to prove who sent it.
+/// What a request carries to prove who sent it. Nothing is also what says nothing: podman and skopeo send an empty name
+/// and an empty password where Basic is asked for and they have no login.
 ///
 /// # Errors
 /// A header that is not understood, or several.
@@ -106,7 +107,12 @@ pub(crate) fn credentials(parts: &Parts) -> Result<Option<Credentials>, Failure>
         return Err(Failure::new(Code::Unauthorized).message("send one Authorization header"));
     }
     let parsed = Credentials::parse(header.as_bytes());
-    parsed.map(Some).map_err(|error| Failure::new(Code::Unauthorized).message(error.to_string()))
+    let credentials = parsed.map_err(|error| Failure::new(Code::Unauthorized).message(error.to_string()))?;
+    let says_nothing = matches!(
+        &credentials,
+        Credentials::Basic { user, password } if user.is_empty() && password.expose().is_empty()
+    );
+    Ok((!says_nothing).then_some(credentials))
 }
 
 /// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
@@ -198,8 +204,19 @@ impl Surface {
         self.repository().as_str()
     }
 
-    /// Where and how a client gets what it lacks (RFC 6750, section 3).
+    /// How a client gets what it lacks: as the repository is set, where from (RFC 6750, section 3), or with each
+    /// request (RFC 7617, section 2).
     fn challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> HeaderValue {
+        // That a repository is gone, or can't be read, is for those to hear who are let in.
+        let repository = self.registry.repository(self.repository());
+        let text = match repository.map(|repository| repository.config.login).unwrap_or_default() {
+            LoginMethod::Basic => format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.service()),
+            LoginMethod::Token => self.token_challenge(parts, scope, error),
+        };
+        response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+
+    fn token_challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> String {
         let (url, prefix, service) = (base_url(parts), &self.mount.prefix, self.service());
         let mut text = format!("Bearer realm=\"{url}{prefix}{TOKEN_PATH}\",service=\"{service}\"");
         // Writing to a text can't fail.
@@ -209,7 +226,7 @@ impl Surface {
         if let Some(error) = error {
             let _ = write!(text, ",error=\"{error}\"");
         }
-        response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
+        text
     }
 
     /// Whether a name is shown to the caller.

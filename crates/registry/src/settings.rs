@@ -2,7 +2,7 @@
 //! change different things at the same time both get what they want. What the settings mean is said elsewhere.
 
 use serde::{Deserialize, Serialize};
-use supercargo_eventlog::{ContentRules, DockerApiVersion, NameQuota, RepositoryConfig};
+use supercargo_eventlog::{ContentRules, DockerApiVersion, LoginMethod, NameQuota, RepositoryConfig};
 use supercargo_model::Pattern;
 
 /// Settings to change; what is not set stays as it is.
@@ -21,6 +21,9 @@ pub struct RepositoryChange {
     /// What may be pushed to it.
     #[serde(skip_serializing_if = "RulesChange::is_empty")]
     pub rules: RulesChange,
+    /// How its clients are told to log in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginMethod>,
 }
 
 /// Rules to change; what is not set stays as it is. An empty list, and a limit of 0, is no rule.
@@ -78,6 +81,7 @@ impl RepositoryChange {
             docker_api_version: self.docker_api_version.unwrap_or(config.docker_api_version),
             sparse_index: self.sparse_index.unwrap_or(config.sparse_index),
             rules: self.rules.apply(config.rules),
+            login: self.login.unwrap_or(config.login),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{
-    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
+    RepositoryConfig,
 };
 use supercargo_model::{Descriptor, Digest, Manifest, Pattern, Reference, Tag, media_type};
 use supercargo_projections::tables::{Contents, NameIds, Repositories};
@@ -340,6 +341,7 @@ fn a_change_leaves_alone_what_it_does_not_name() {
         RepositoryChange { description: Some("one".to_owned()), ..RepositoryChange::default() },
         RepositoryChange { sparse_index: Some(true), ..RepositoryChange::default() },
         RepositoryChange { rules: quota, ..RepositoryChange::default() },
+        RepositoryChange { login: Some(LoginMethod::Basic), ..RepositoryChange::default() },
     ];
     for change in changes {
         let command = Command::ConfigureRepository { repository: r(), change: Box::new(change) };
@@ -348,8 +350,13 @@ fn a_change_leaves_alone_what_it_does_not_name() {
         view.record(events);
     }
     let rules = ContentRules { quota: Some(7), ..ContentRules::default() };
-    let config =
-        RepositoryConfig { description: "one".to_owned(), sparse_index: true, rules, ..Default::default() };
+    let config = RepositoryConfig {
+        description: "one".to_owned(),
+        docker_api_version: DockerApiVersion::V2,
+        sparse_index: true,
+        rules,
+        login: LoginMethod::Basic,
+    };
     assert_eq!(view.0.row::<Repositories>(&r()).unwrap().config, config);
 }
 
