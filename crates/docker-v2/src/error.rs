@@ -414,6 +414,19 @@ mod tests {
         }
     }
 
+    /// As they would be to docker, which then tries again and again.
+    #[test]
+    fn refusals_are_not_in_the_reference_implementations_very_words() {
+        for (code, words) in [
+            (Code::Unauthorized, "authentication required"),
+            (Code::Denied, "requested access to the resource is denied"),
+            (Code::TooManyRequests, "too many requests"),
+        ] {
+            // But begin with them: people look for those.
+            assert!(code.message().strip_prefix(words).is_some_and(|more| !more.is_empty()), "{code:?}");
+        }
+    }
+
     #[test]
     fn the_documented_table_is_this_one() {
         let page = include_str!("../../../docs/api-docker-v2.md");
