@@ -12,6 +12,7 @@
     reason = "support code of tests: what goes wrong here is a failed test"
 )]
 
+pub mod accounts;
 pub mod client;
 pub mod docker;
 pub mod files;

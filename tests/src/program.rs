@@ -71,6 +71,16 @@ pub fn run_to_fail(command: &mut Command) -> String {
     format!("{}\n{}", printed.text, printed.stderr)
 }
 
+/// Like [`run_to_fail`], where scripts may rely on the exit code.
+#[track_caller]
+pub fn run_to_fail_with(code: i32, command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let status = output.status;
+    let printed = Printed::from(output);
+    assert_eq!(status.code(), Some(code), "{command:?}\n{}\n{}", printed.text, printed.stderr);
+    format!("{}\n{}", printed.text, printed.stderr)
+}
+
 /// skopeo, with any image trusted.
 #[track_caller]
 pub fn skopeo(arguments: &[&str]) -> Command {

@@ -379,7 +379,7 @@ fn run(settings: &Settings, arguments: &[&str], place: &[&str]) -> Outcome {
 }
 
 /// A path as an argument.
-pub(crate) fn path_text(path: &Path) -> &str {
+pub fn path_text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have names in UTF-8")
 }
 

@@ -38,9 +38,14 @@ impl Authority {
 
     /// A certificate for localhost and 127.0.0.1, or a client, of that name.
     pub fn issue(&self, name: &str) -> Pair {
+        self.issue_for(name, &["localhost", "127.0.0.1"])
+    }
+
+    /// A certificate of that name for these hosts.
+    pub fn issue_for(&self, name: &str, hosts: &[&str]) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-        let mut params = CertificateParams::new(names).unwrap();
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }

@@ -186,8 +186,7 @@ pub async fn configure_repository(
     key: &RepoKey,
     change: RepositoryChange,
 ) -> Result<RepositoryInfo, Error> {
-    let config = change.apply(registry.repository(key)?.config);
-    registry.configure_repository(caller, key, config).await?;
+    registry.configure_repository(caller, key, change).await?;
     registry.repository(key)
 }
 

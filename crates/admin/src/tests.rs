@@ -308,6 +308,7 @@ async fn repositories_come_change_and_go() {
     });
     let config = json!({
         "description": "of team A", "docker-api-version": "both", "sparse-index": true, "rules": rules,
+        "login": "token",
     });
     assert_eq!(changed["config"], config);
     assert_eq!(fixture.get("/repositories/team-a").await.expect(200).json(), changed);
@@ -330,6 +331,36 @@ async fn repositories_come_change_and_go() {
     let origin =
         json!({ "api": "admin", "remote": "192.0.2.7", "user_agent": "test/1", "request_id": "r-1" });
     assert_eq!(last["origin"], origin);
+}
+
+/// Each is of what is there when it is decided, not of what was there when it was asked for.
+#[tokio::test]
+async fn changes_of_settings_at_the_same_time_are_all_made() {
+    let fixture = Fixture::new().await;
+    let patch = |change: Value| {
+        let request = request("PATCH", "/repositories/docker-local", Some(&change));
+        fixture.ask(request)
+    };
+    let answers = tokio::join!(
+        patch(json!({ "description": "changed" })),
+        patch(json!({ "sparse-index": true })),
+        patch(json!({ "docker-api-version": "both" })),
+        patch(json!({ "rules": { "quota": 7 }, "login": "basic" })),
+        patch(json!({ "rules": { "blob-bytes-max": 5, "immutable-tags": ["v*"] } })),
+    );
+    for answer in [answers.0, answers.1, answers.2, answers.3, answers.4] {
+        answer.expect(200);
+    }
+    let config = &fixture.get("/repositories/docker-local").await.expect(200).json()["config"];
+    let rules = &config["rules"];
+    assert_eq!(
+        (&config["description"], &config["sparse-index"], &config["docker-api-version"], &config["login"]),
+        (&json!("changed"), &json!(true), &json!("both"), &json!("basic"))
+    );
+    assert_eq!(
+        (&rules["quota"], &rules["blob-bytes-max"], &rules["immutable-tags"]),
+        (&json!(7), &json!(5), &json!(["v*"]))
+    );
 }
 
 #[tokio::test]

@@ -152,9 +152,19 @@ impl Code {
             Code::BodyTooSlow => {
                 ("BLOB_UPLOAD_INVALID", StatusCode::REQUEST_TIMEOUT, "the body came too slowly")
             }
-            Code::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "authentication required"),
-            Code::Denied => ("DENIED", StatusCode::FORBIDDEN, "requested access to the resource is denied"),
-            Code::TooManyRequests => ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS, "too many requests"),
+            // With the reference implementation's own words and nothing besides, docker takes these three for
+            // errors that pass, and tries for a minute before it shows them.
+            Code::Unauthorized => {
+                ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "authentication required: log in to do that")
+            }
+            Code::Denied => (
+                "DENIED",
+                StatusCode::FORBIDDEN,
+                "requested access to the resource is denied: it takes a permission that you do not have",
+            ),
+            Code::TooManyRequests => {
+                ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS, "too many requests: try again later")
+            }
             Code::EndpointUnknown => ("UNSUPPORTED", StatusCode::NOT_FOUND, "there is no such endpoint"),
             Code::Unsupported => {
                 ("UNSUPPORTED", StatusCode::METHOD_NOT_ALLOWED, "the operation is unsupported")
@@ -404,6 +414,19 @@ mod tests {
         }
     }
 
+    /// As they would be to docker, which then tries again and again.
+    #[test]
+    fn refusals_are_not_in_the_reference_implementations_very_words() {
+        for (code, words) in [
+            (Code::Unauthorized, "authentication required"),
+            (Code::Denied, "requested access to the resource is denied"),
+            (Code::TooManyRequests, "too many requests"),
+        ] {
+            // But begin with them: people look for those.
+            assert!(code.message().strip_prefix(words).is_some_and(|more| !more.is_empty()), "{code:?}");
+        }
+    }
+
     #[test]
     fn the_documented_table_is_this_one() {
         let page = include_str!("../../../docs/api-docker-v2.md");
@@ -458,7 +481,8 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(refused.headers()[header::RETRY_AFTER], "7");
         let told = body(refused).await;
-        let expected = json!({ "errors": [{ "code": "TOOMANYREQUESTS", "message": "too many requests" }] });
+        let expected =
+            json!({ "errors": [{ "code": "TOOMANYREQUESTS", "message": Code::TooManyRequests.message() }] });
         assert_eq!(told, expected);
     }
 

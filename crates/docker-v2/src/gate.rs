@@ -5,16 +5,18 @@
 //! is `supercargo-access`'s to know; here are the protocol's words for it (the distribution project's token
 //! authentication specification).
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::uri::Authority as HostAndPort;
 use http::{HeaderValue, header};
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
-use supercargo_eventlog::Actor;
+use supercargo_eventlog::{Actor, LoginMethod};
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
-use supercargo_registry::{Peer, Scheme};
+use supercargo_registry::{ForwardedHost, Peer, Scheme};
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -93,7 +95,8 @@ pub(crate) fn client(parts: &Parts) -> IpAddr {
     parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
 }
 
-/// What a request carries to prove who sent it.
+/// What a request carries to prove who sent it. Nothing is also what says nothing: podman and skopeo send an empty name
+/// and an empty password where Basic is asked for and they have no login.
 ///
 /// # Errors
 /// A header that is not understood, or several.
@@ -104,7 +107,30 @@ pub(crate) fn credentials(parts: &Parts) -> Result<Option<Credentials>, Failure>
         return Err(Failure::new(Code::Unauthorized).message("send one Authorization header"));
     }
     let parsed = Credentials::parse(header.as_bytes());
-    parsed.map(Some).map_err(|error| Failure::new(Code::Unauthorized).message(error.to_string()))
+    let credentials = parsed.map_err(|error| Failure::new(Code::Unauthorized).message(error.to_string()))?;
+    let says_nothing = matches!(
+        &credentials,
+        Credentials::Basic { user, password } if user.is_empty() && password.expose().is_empty()
+    );
+    Ok((!says_nothing).then_some(credentials))
+}
+
+/// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
+/// can be one: then the path alone has to do.
+fn base_url(parts: &Parts) -> String {
+    let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
+    if let Some(ForwardedHost(host)) = parts.extensions.get() {
+        return format!("{scheme}://{host}");
+    }
+    let asked = parts.uri.authority().cloned().or_else(|| {
+        let host = parts.headers.get(header::HOST)?;
+        HostAndPort::try_from(host.as_bytes()).ok()
+    });
+    // A user's name before the host is for no registry; what else such a thing may hold can't break out of quotes.
+    match asked.filter(|asked| !asked.as_str().contains('@')) {
+        Some(host) => format!("{scheme}://{host}"),
+        None => String::new(),
+    }
 }
 
 impl Surface {
@@ -178,26 +204,29 @@ impl Surface {
         self.repository().as_str()
     }
 
-    /// Where and how a client gets what it lacks (RFC 6750, section 3).
+    /// How a client gets what it lacks: as the repository is set, where from (RFC 6750, section 3), or with each
+    /// request (RFC 7617, section 2).
     fn challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> HeaderValue {
-        let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
-        let host = parts.uri.authority().map(ToString::to_string).or_else(|| {
-            parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
-        });
-        // What is not a host can't break out of the quotes.
-        let host = host.unwrap_or_default().replace(['"', '\\'], "");
-        let mut text = format!(
-            "Bearer realm=\"{scheme}://{host}{}{TOKEN_PATH}\",service=\"{}\"",
-            self.mount.prefix,
-            self.service()
-        );
+        // That a repository is gone, or can't be read, is for those to hear who are let in.
+        let repository = self.registry.repository(self.repository());
+        let text = match repository.map(|repository| repository.config.login).unwrap_or_default() {
+            LoginMethod::Basic => format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.service()),
+            LoginMethod::Token => self.token_challenge(parts, scope, error),
+        };
+        response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+
+    fn token_challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> String {
+        let (url, prefix, service) = (base_url(parts), &self.mount.prefix, self.service());
+        let mut text = format!("Bearer realm=\"{url}{prefix}{TOKEN_PATH}\",service=\"{service}\"");
+        // Writing to a text can't fail.
         if let Some(scope) = scope {
-            text.push_str(&format!(",scope=\"{scope}\""));
+            let _ = write!(text, ",scope=\"{scope}\"");
         }
         if let Some(error) = error {
-            text.push_str(&format!(",error=\"{error}\""));
+            let _ = write!(text, ",error=\"{error}\"");
         }
-        response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
+        text
     }
 
     /// Whether a name is shown to the caller.

@@ -1,13 +1,17 @@
 //! Records as bytes: one version byte, then bincode.
 //!
-//! This is the only place that knows how. Version 1 is the record of [`crate::event`] as it stands. When
-//! the shape changes, the old types stay here as `v1`, a new version byte is written, and [`decode`] lifts
+//! This is the only place that knows how. Version 2 is the record of [`crate::event`] as it stands. When
+//! the shape changes, the old types stay here as `v2`, a new version byte is written, and [`decode`] lifts
 //! what is old. Bytes once written are read for ever.
+
+mod v1;
+
+use serde::Deserialize;
 
 use crate::Record;
 
 /// The version that is written.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,12 +67,22 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     let malformed = |what: &str| CodecError::Malformed(what.to_owned());
     match bytes.split_first() {
         None => Err(malformed("it is empty")),
-        Some((&VERSION, body)) => {
-            let (record, read) = bincode::serde::borrow_decode_from_slice::<Record, _>(body, config())
-                .map_err(|e| CodecError::Malformed(e.to_string()))?;
-            if read == body.len() { Ok(record) } else { Err(malformed("bytes follow it")) }
-        }
+        Some((&VERSION, body)) => whole(body),
+        Some((1, body)) => v1::decode(body),
         Some((0, _)) => Err(malformed("there is no version 0")),
         Some((&newer, _)) => Err(CodecError::NewerVersion(newer)),
     }
+}
+
+/// Reads a value, and says what follows it.
+fn part<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<(T, &'b [u8]), CodecError> {
+    let (value, read) = bincode::serde::borrow_decode_from_slice(bytes, config())
+        .map_err(|e| CodecError::Malformed(e.to_string()))?;
+    Ok((value, bytes.get(read..).unwrap_or_default()))
+}
+
+/// Reads a value that nothing follows.
+fn whole<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, CodecError> {
+    let (value, rest) = part(bytes)?;
+    if rest.is_empty() { Ok(value) } else { Err(CodecError::Malformed("bytes follow it".to_owned())) }
 }

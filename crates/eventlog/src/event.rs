@@ -108,6 +108,17 @@ pub enum DockerApiVersion {
     Both,
 }
 
+/// How clients of a repository are told to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginMethod {
+    /// Once, for bearer tokens that are good for a while (the distribution project's token authentication).
+    #[default]
+    Token,
+    /// With each request, by name and password (RFC 7617).
+    Basic,
+}
+
 /// The settings of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -120,6 +131,9 @@ pub struct RepositoryConfig {
     pub sparse_index: bool,
     /// What may be pushed to it.
     pub rules: ContentRules,
+    /// How its clients are told to log in, where there are accounts. Exports of version 1 do not say.
+    #[serde(default)]
+    pub login: LoginMethod,
 }
 
 /// Contents of one name that a collection removed.

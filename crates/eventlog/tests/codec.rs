@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use supercargo_eventlog::codec::{CodecError, RECORD_BYTES_MAX, VERSION, decode, encode};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{
-    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
+    RepositoryConfig,
 };
 use supercargo_model::{Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp};
 use uuid::Uuid;
@@ -40,12 +41,14 @@ fn text() -> impl Strategy<Value = String> {
 fn config() -> impl Strategy<Value = RepositoryConfig> {
     let version =
         prop_oneof![Just(DockerApiVersion::V1), Just(DockerApiVersion::V2), Just(DockerApiVersion::Both)];
-    (text(), version, any::<bool>(), rules()).prop_map(
-        |(description, docker_api_version, sparse_index, rules)| RepositoryConfig {
+    let login = prop_oneof![Just(LoginMethod::Token), Just(LoginMethod::Basic)];
+    (text(), version, any::<bool>(), rules(), login).prop_map(
+        |(description, docker_api_version, sparse_index, rules, login)| RepositoryConfig {
             description,
             docker_api_version,
             sparse_index,
             rules,
+            login,
         },
     )
 }
@@ -240,7 +243,31 @@ proptest! {
     #[test]
     fn decoding_never_panics(bytes in vec(any::<u8>(), 0..400)) {
         let _ = decode(&bytes);
-        let _ = decode(&[&[VERSION], bytes.as_slice()].concat());
+        for version in 1..=VERSION {
+            let _ = decode(&[&[version], bytes.as_slice()].concat());
+        }
+    }
+
+    /// What does not configure a repository is the same in version 1; what does is shorter there.
+    #[test]
+    fn version_1_is_told_from_what_is_written_now(record in record()) {
+        let mut bytes = encode(&record).unwrap();
+        bytes[0] = 1;
+        let configuring =
+            matches!(record.event, Event::RepositoryCreated { .. } | Event::RepositoryConfigured { .. });
+        if configuring {
+            prop_assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
+            bytes.pop();
+            let mut expected = record;
+            if let Event::RepositoryCreated { config, .. } | Event::RepositoryConfigured { config, .. } =
+                &mut expected.event
+            {
+                config.login = LoginMethod::Token;
+            }
+            prop_assert_eq!(decode(&bytes), Ok(expected));
+        } else {
+            prop_assert_eq!(decode(&bytes), Ok(record));
+        }
     }
 
     /// Bytes that are nearly a record get further into the decoder than random ones.
@@ -253,6 +280,7 @@ proptest! {
         let mut bytes = encode(&record).unwrap();
         let at = at.index(bytes.len());
         bytes.splice(at..(at + damage.len()).min(bytes.len()), damage);
+        // Damage may also make another version of it.
         if let Ok(decoded) = decode(&bytes) {
             prop_assert_eq!(decode(&encode(&decoded).unwrap()).unwrap(), decoded);
         }

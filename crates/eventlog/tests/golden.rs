@@ -15,7 +15,8 @@ use std::sync::Once;
 use supercargo_eventlog::codec::{self, VERSION};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{
-    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
+    RepositoryConfig,
 };
 use supercargo_model::account::{Actions, Grant, Grantee, GroupName, PasswordHash, TokenKind, UserName};
 use supercargo_model::{
@@ -166,6 +167,7 @@ fn samples() -> Vec<(&'static str, Record)> {
         docker_api_version: DockerApiVersion::Both,
         sparse_index: true,
         rules: rules(),
+        login: LoginMethod::Basic,
     };
     let set = |digest, previous| Event::TagSet {
         repository: key(),
@@ -409,6 +411,20 @@ fn write_missing(folder: &Path) {
     }
 }
 
+/// Whether all of `part` is in `whole`, which may have fields that there were not yet.
+fn says(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Object};
+    match (whole, part) {
+        (Object(whole), Object(part)) => {
+            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| says(whole, part)))
+        }
+        (Array(whole), Array(part)) => {
+            whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| says(whole, part))
+        }
+        (whole, part) => whole == part,
+    }
+}
+
 #[test]
 fn samples_are_encoded_as_their_fixtures() {
     for (fixture, record) in samples() {
@@ -438,7 +454,12 @@ fn fixtures_of_every_version_decode_to_what_is_pinned() {
             assert_eq!(bytes.first(), Some(&version), "{fixture}");
             let record = codec::decode(&bytes).unwrap_or_else(|e| panic!("v{version}/{fixture}: {e}"));
             let pinned = json_of(version, &fixture);
-            assert_eq!(serde_json::to_value(&record).unwrap(), pinned, "v{version}/{fixture}");
+            let exported = serde_json::to_value(&record).unwrap();
+            if version == VERSION {
+                assert_eq!(exported, pinned, "v{version}/{fixture}");
+            } else {
+                assert!(says(&exported, &pinned), "v{version}/{fixture}: {exported}");
+            }
             assert_eq!(fixture.split('-').next(), Some(record.event.kind()), "v{version}/{fixture}");
             // An export is made of this JSON; it has to come back whole.
             let imported: Record = serde_json::from_value(pinned).unwrap();

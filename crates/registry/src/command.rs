@@ -8,6 +8,7 @@ use supercargo_eventlog::{Event, RepositoryConfig};
 use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
+use crate::RepositoryChange;
 use crate::condition::Condition;
 
 /// A wish, decided by [`crate::decide::decide`] inside the writer.
@@ -17,9 +18,10 @@ pub(crate) enum Command {
         repository: RepoKey,
         config: RepositoryConfig,
     },
+    /// What is not named stays as it is.
     ConfigureRepository {
         repository: RepoKey,
-        config: RepositoryConfig,
+        change: Box<RepositoryChange>,
     },
     /// `force`: with all that it holds.
     RemoveRepository {

@@ -25,8 +25,8 @@ pub(crate) fn decide(
 ) -> Result<Decision> {
     match command {
         Command::CreateRepository { repository, config } => repositories::create(view, repository, config),
-        Command::ConfigureRepository { repository, config } => {
-            repositories::configure(view, repository, config)
+        Command::ConfigureRepository { repository, change } => {
+            repositories::configure(view, repository, change)
         }
         Command::RemoveRepository { repository, force } => repositories::remove(view, repository, *force),
         Command::AddBlob { repository, name, digest, size } => {

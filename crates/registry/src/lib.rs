@@ -24,6 +24,7 @@ mod registry;
 mod replay;
 mod repositories;
 mod rules;
+mod settings;
 mod small;
 mod stats;
 mod verify;
@@ -38,13 +39,15 @@ pub use notice::Notice;
 pub use pushes::{ManifestPush, PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
 pub use registry::{
-    Caller, ClientCertificate, Clock, FIRST_REPOSITORY, Options, Peer, Registry, Scheme, SystemClock,
+    Caller, ClientCertificate, Clock, FIRST_REPOSITORY, ForwardedHost, Options, Peer, Registry, Scheme,
+    SystemClock,
 };
 pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep, Replayed, Until};
 pub use repositories::{
     INSPECTED_MAX, InspectedManifest, Inspection, NameInfo, RepositoryInfo, TagChangeInfo, TagInfo,
 };
 pub use rules::Broken;
+pub use settings::{RepositoryChange, RulesChange};
 pub use stats::{Histogram, Stats};
 pub use supercargo_blobs::{StoreOptions, crash_point};
 pub use supercargo_eventlog::{Actor, Api, Origin};

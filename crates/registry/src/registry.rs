@@ -60,6 +60,12 @@ impl Scheme {
     }
 }
 
+/// The host that the client asked for, and the port where it is not the scheme's own, as a trusted proxy says. Nothing
+/// else is in it, so that it can stand in a URL. Left in the extensions of each request of which a proxy says so; of
+/// others the request itself does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardedHost(pub String);
+
 /// Who the client is by a certificate that it showed and that the listener's authorities vouch for. Left in the
 /// extensions of each request of such a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::command::Command;
 use crate::ledger::Payload;
 use crate::reads::Page;
 use crate::registry::{Caller, Registry};
-use crate::{Error, Result};
+use crate::{Error, RepositoryChange, Result};
 
 /// A repository as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +200,8 @@ impl Registry {
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
-    /// Gives a repository other settings.
+    /// Changes some of a repository's settings: of those that it has when that is decided, so that of two changes at
+    /// the same time none is lost.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`]; [`Error::RepositoryNotEmpty`] where the Docker API version would change;
@@ -209,9 +210,10 @@ impl Registry {
         &self,
         caller: &Caller,
         repository: &RepoKey,
-        config: RepositoryConfig,
+        change: RepositoryChange,
     ) -> Result<()> {
-        let command = Command::ConfigureRepository { repository: repository.clone(), config };
+        let change = Box::new(change);
+        let command = Command::ConfigureRepository { repository: repository.clone(), change };
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 

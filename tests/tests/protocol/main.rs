@@ -5,7 +5,9 @@
 mod accounts;
 mod connections;
 mod details;
+mod logins;
 mod manifests;
+mod proxies;
 mod referrers;
 mod refusals;
 mod rows;

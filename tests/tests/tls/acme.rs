@@ -1,6 +1,5 @@
 //! Certificates from an authority that is asked for them: pebble, which is made for such tests, started here.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -12,17 +11,14 @@ use supercargo_tests::server::Settings;
 use supercargo_tests::tls::{Authority, open, settings, shown};
 use supercargo_tests::{Server, wait_until};
 
+use crate::free_port;
+
 /// An authority, and the folder of its own files.
 struct Pebble {
     process: Process,
     folder: tempfile::TempDir,
     directory: u16,
     management: u16,
-}
-
-/// A port that is free at the moment, for who can't say which it took.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Pebble {

@@ -1,23 +1,13 @@
 //! The clients that people use push and pull over TLS, trusting the authority that the server made as each of
 //! them is told to.
 
-use std::path::{Path, PathBuf};
-
 use supercargo_tests::docker::{Docker, TRUSTING_HOST};
 use supercargo_tests::files::{Files, assert_same, read_tar, write_tar};
 use supercargo_tests::image::{Blob, OCI_MANIFEST, write_layout};
 use supercargo_tests::program::{Store, require, run, run_to_fail, skopeo};
 use supercargo_tests::{Image, Random, Server};
 
-use crate::{made_authority, self_signed};
-
-/// A folder as `--cert-dir` wants it.
-fn certificates(server: &Server, folder: &Path) -> PathBuf {
-    let certificates = folder.join("certs");
-    std::fs::create_dir(&certificates).unwrap();
-    std::fs::copy(made_authority(server), certificates.join("ca.crt")).unwrap();
-    certificates
-}
+use crate::{made_authority, self_signed, trusting};
 
 #[test]
 fn curl_in_both_versions() {
@@ -67,7 +57,7 @@ fn curl_in_both_versions() {
 fn skopeo_with_a_folder_of_authorities() {
     let server = self_signed().start();
     let folder = tempfile::tempdir().unwrap();
-    let certificates = certificates(&server, folder.path());
+    let certificates = trusting(&made_authority(&server), folder.path());
     let at = |name: &str| format!("oci:{}:x", folder.path().join(name).display());
     let image = Image::generate(1, 3, 200_000);
     write_layout(&folder.path().join("layout"), &[("x", &image)], None).unwrap();
@@ -91,7 +81,7 @@ fn podman_and_buildah_with_a_folder_of_authorities() {
     let mut random = Random::from_environment("podman_and_buildah_with_a_folder_of_authorities");
     let server = self_signed().start();
     let folder = tempfile::tempdir().unwrap();
-    let certificates = certificates(&server, folder.path());
+    let certificates = trusting(&made_authority(&server), folder.path());
     let trusting = ["--quiet", "--cert-dir", certificates.to_str().unwrap()];
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let (podman, buildah) = (Store::podman(&first), Store::buildah(&second));

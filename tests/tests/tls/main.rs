@@ -8,9 +8,12 @@ mod client_certificates;
 mod clients;
 mod connections;
 mod http2;
+mod logins;
+mod proxy;
 mod redirect;
 
-use std::path::Path;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 
 use supercargo_tests::Server;
 use supercargo_tests::server::Settings;
@@ -34,6 +37,19 @@ fn self_signed() -> Settings {
 }
 
 /// The authority that a server made.
-fn made_authority(server: &Server) -> std::path::PathBuf {
+fn made_authority(server: &Server) -> PathBuf {
     server.data().join("tls/ca.crt")
+}
+
+/// A folder with that authority, as `--cert-dir` of podman, buildah and skopeo wants it.
+fn trusting(authority: &Path, folder: &Path) -> PathBuf {
+    let certificates = folder.join("certs");
+    std::fs::create_dir(&certificates).unwrap();
+    std::fs::copy(authority, certificates.join("ca.crt")).unwrap();
+    certificates
+}
+
+/// A port that is free at the moment, for who can't say which it took.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -7,7 +7,7 @@ use supercargo_projections::tables::{Contents, Folders, Names, Repositories, Usa
 
 use super::{manifests, name_id, repository};
 use crate::command::Decision;
-use crate::{Error, Result};
+use crate::{Error, RepositoryChange, Result};
 
 pub(super) fn create(view: &mut impl Rows, key: &RepoKey, config: &RepositoryConfig) -> Result<Decision> {
     if view.row::<Repositories>(key).is_some() {
@@ -28,17 +28,18 @@ fn check_rules(config: &RepositoryConfig) -> Result<()> {
     }
 }
 
-pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, config: &RepositoryConfig) -> Result<Decision> {
+pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, change: &RepositoryChange) -> Result<Decision> {
     let known = repository(view, key)?.config;
-    if known == *config {
+    let config = change.clone().apply(known.clone());
+    if known == config {
         return Ok(Decision::done(Vec::new()));
     }
-    check_rules(config)?;
+    check_rules(&config)?;
     let names = view.row::<UsageByRepository>(key).unwrap_or_default().names;
     if known.docker_api_version != config.docker_api_version && names > 0 {
         return Err(Error::RepositoryNotEmpty { repository: key.clone(), names });
     }
-    Ok(Decision::done(vec![Event::RepositoryConfigured { repository: key.clone(), config: config.clone() }]))
+    Ok(Decision::done(vec![Event::RepositoryConfigured { repository: key.clone(), config }]))
 }
 
 pub(super) fn remove(view: &mut impl Rows, key: &RepoKey, force: bool) -> Result<Decision> {

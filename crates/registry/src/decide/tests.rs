@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{
-    Actor, Api, ContentRules, DockerApiVersion, Event, NameQuota, Origin, Record, RepositoryConfig,
+    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
+    RepositoryConfig,
 };
 use supercargo_model::{Descriptor, Digest, Manifest, Pattern, Reference, Tag, media_type};
 use supercargo_projections::tables::{Contents, NameIds, Repositories};
@@ -16,6 +17,7 @@ use crate::command::{CollectCursor, Collected, GcPolicy, Outcome};
 use crate::condition::{Condition, Expected};
 use crate::leases::{Leases, Principal};
 use crate::rules::Broken;
+use crate::{RepositoryChange, RulesChange};
 
 const POLICY: GcPolicy = GcPolicy {
     lease: Duration::from_micros(100),
@@ -291,10 +293,7 @@ fn everything_in_a_repository_that_is_not_there_is_refused() {
         },
         Command::DeleteName { repository: "s".parse().unwrap(), name: a() },
         Command::RemoveRepository { repository: "s".parse().unwrap(), force: true },
-        Command::ConfigureRepository {
-            repository: "s".parse().unwrap(),
-            config: RepositoryConfig::default(),
-        },
+        Command::ConfigureRepository { repository: "s".parse().unwrap(), change: Box::default() },
         Command::SetProperties {
             repository: "s".parse().unwrap(),
             path: "a".to_owned(),
@@ -314,19 +313,51 @@ fn repositories_are_created_once_and_configured_while_that_is_safe() {
     let config = RepositoryConfig::default();
     let again = view.decide(Command::CreateRepository { repository: r(), config: config.clone() });
     assert!(matches!(again, Err(Error::RepositoryExists(_))));
-    let configure =
-        |config: &RepositoryConfig| Command::ConfigureRepository { repository: r(), config: config.clone() };
-    assert_eq!(view.events(configure(&config)), [], "as it is already");
-    let both = RepositoryConfig { docker_api_version: DockerApiVersion::Both, ..config.clone() };
-    assert_eq!(
-        view.events(configure(&both)),
-        [Event::RepositoryConfigured { repository: r(), config: both.clone() }]
-    );
+    let configure = |change: &RepositoryChange| Command::ConfigureRepository {
+        repository: r(),
+        change: Box::new(change.clone()),
+    };
+    let as_it_is =
+        RepositoryChange { docker_api_version: Some(DockerApiVersion::V2), ..RepositoryChange::default() };
+    assert_eq!(view.events(configure(&as_it_is)), []);
+    let both =
+        RepositoryChange { docker_api_version: Some(DockerApiVersion::Both), ..RepositoryChange::default() };
+    let config = RepositoryConfig { docker_api_version: DockerApiVersion::Both, ..config };
+    assert_eq!(view.events(configure(&both)), [Event::RepositoryConfigured { repository: r(), config }]);
     let mut view = given_an_image();
     let refused = view.decide(configure(&both));
     assert!(matches!(refused, Err(Error::RepositoryNotEmpty { names: 1, .. })), "{refused:?}");
-    let described = RepositoryConfig { description: "new".to_owned(), ..config };
+    let described = RepositoryChange { description: Some("new".to_owned()), ..RepositoryChange::default() };
     assert_eq!(view.events(configure(&described)).len(), 1);
+}
+
+/// Two who change different things at the same time both get what they want: each change is of what is there
+/// when it is decided.
+#[test]
+fn a_change_leaves_alone_what_it_does_not_name() {
+    let mut view = given([]);
+    let quota = RulesChange { quota: Some(7), ..RulesChange::default() };
+    let changes = [
+        RepositoryChange { description: Some("one".to_owned()), ..RepositoryChange::default() },
+        RepositoryChange { sparse_index: Some(true), ..RepositoryChange::default() },
+        RepositoryChange { rules: quota, ..RepositoryChange::default() },
+        RepositoryChange { login: Some(LoginMethod::Basic), ..RepositoryChange::default() },
+    ];
+    for change in changes {
+        let command = Command::ConfigureRepository { repository: r(), change: Box::new(change) };
+        let events = view.events(command);
+        assert_eq!(events.len(), 1);
+        view.record(events);
+    }
+    let rules = ContentRules { quota: Some(7), ..ContentRules::default() };
+    let config = RepositoryConfig {
+        description: "one".to_owned(),
+        docker_api_version: DockerApiVersion::V2,
+        sparse_index: true,
+        rules,
+        login: LoginMethod::Basic,
+    };
+    assert_eq!(view.0.row::<Repositories>(&r()).unwrap().config, config);
 }
 
 #[test]
@@ -705,10 +736,11 @@ fn a_blob_may_not_be_larger_than_the_rule_says() {
 #[test]
 fn rules_have_an_end() {
     let many = vec!["a".parse().unwrap(); 101];
-    let rules = ContentRules { immutable_tags: many, ..Default::default() };
-    let config = RepositoryConfig { rules, ..Default::default() };
-    let create = Command::CreateRepository { repository: "s".parse().unwrap(), config: config.clone() };
+    let rules = RulesChange { immutable_tags: Some(many), ..RulesChange::default() };
+    let change = RepositoryChange { rules, ..RepositoryChange::default() };
+    let config = change.clone().apply(RepositoryConfig::default());
+    let create = Command::CreateRepository { repository: "s".parse().unwrap(), config };
     assert!(matches!(given([]).decide(create), Err(Error::Invalid(_))));
-    let configure = Command::ConfigureRepository { repository: r(), config };
+    let configure = Command::ConfigureRepository { repository: r(), change: Box::new(change) };
     assert!(matches!(given([]).decide(configure), Err(Error::Invalid(_))));
 }

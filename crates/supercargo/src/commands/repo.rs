@@ -6,7 +6,7 @@ use supercargo_admin::api::{
     NameParameters, NamesPage, NamesParameters, RemoveParameters, RepositoryChange, RulesChange,
 };
 use supercargo_admin::ops;
-use supercargo_eventlog::{DockerApiVersion, NameQuota, RepositoryConfig};
+use supercargo_eventlog::{DockerApiVersion, LoginMethod, NameQuota, RepositoryConfig};
 use supercargo_model::{ParseError, Pattern, RepoKey, RepoName};
 use supercargo_registry::RepositoryInfo;
 
@@ -83,6 +83,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "true|false")]
     sparse_index: Option<bool>,
 
+    /// How its clients are told to log in, where there are accounts: token (once, for tokens) or basic (name and
+    /// password with each request).
+    #[arg(long, value_name = "METHOD", value_parser = login_method)]
+    login: Option<LoginMethod>,
+
     /// Tags that don't move once they are set: patterns separated by commas, such as `v*,release-*`; "" for none.
     #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
     immutable_tags: Option<Patterns>,
@@ -144,12 +149,21 @@ fn docker_api_version(text: &str) -> Result<DockerApiVersion, String> {
     }
 }
 
+fn login_method(text: &str) -> Result<LoginMethod, String> {
+    match text {
+        "token" => Ok(LoginMethod::Token),
+        "basic" => Ok(LoginMethod::Basic),
+        _ => Err("use token or basic".to_owned()),
+    }
+}
+
 impl Settings {
     fn change(&self) -> RepositoryChange {
         RepositoryChange {
             description: self.description.clone(),
             docker_api_version: self.docker_api_version,
             sparse_index: self.sparse_index,
+            login: self.login,
             rules: RulesChange {
                 immutable_tags: self.immutable_tags.as_deref().map(<[_]>::to_vec),
                 media_types: self.media_types.as_deref().map(<[_]>::to_vec),
@@ -235,10 +249,16 @@ pub(crate) fn run(command: &Command, common: &Common) -> Result<(), Failure> {
     }
 }
 
+/// A choice as JSON, and so the command line, spells it.
+fn spelled(choice: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(choice).ok();
+    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 fn whole(repository: &RepositoryInfo) -> String {
-    let version = serde_json::to_value(repository.config.docker_api_version).ok();
+    let config = &repository.config;
     let holds = &repository.holds;
-    let rules = &repository.config.rules;
+    let rules = &config.rules;
     let patterns =
         |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>().join(", ");
     let limit = |limit: Option<u64>| limit.map(show::size).unwrap_or_default();
@@ -246,9 +266,10 @@ fn whole(repository: &RepositoryInfo) -> String {
         rules.name_quotas.iter().map(|quota| format!("{}={}", quota.names, show::size(quota.bytes)));
     let rows = [
         ("key", repository.key.to_string()),
-        ("description", repository.config.description.clone()),
-        ("docker API", version.and_then(|version| version.as_str().map(str::to_owned)).unwrap_or_default()),
-        ("sparse index", repository.config.sparse_index.to_string()),
+        ("description", config.description.clone()),
+        ("docker API", spelled(&config.docker_api_version)),
+        ("sparse index", config.sparse_index.to_string()),
+        ("login", spelled(&config.login)),
         ("immutable tags", patterns(&rules.immutable_tags)),
         ("media types", patterns(&rules.media_types)),
         ("artifact types", patterns(&rules.artifact_types)),

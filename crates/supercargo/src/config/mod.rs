@@ -34,7 +34,7 @@ pub(crate) struct Config {
     pub(crate) allow_anonymous: bool,
     /// Whether access is given to users alone, by their permissions.
     pub(crate) accounts: bool,
-    /// Proxies whose word on the client's address is taken.
+    /// Proxies whose word on who the client is, and what it asked for, is taken.
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) gc: Gc,
     pub(crate) prune: Prune,

@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
-use supercargo_registry::{ClientCertificate, Peer, Registry, Scheme};
+use supercargo_registry::{ClientCertificate, ForwardedHost, Peer, Registry, Scheme};
 use tower::Service;
 use tracing::Instrument;
 
 use super::body::{AnswerBody, Exchange};
+use super::forwarded;
 use super::pace::Requests;
 use super::redirect;
 use super::streams::Taken;
@@ -26,7 +27,6 @@ use crate::metrics::{self, Metrics, RequestLabels};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Longest request id that is taken from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -93,8 +93,11 @@ impl App {
         };
         let client = self.client(arrival.address, request.headers());
         request.extensions_mut().insert(Peer(client));
-        let scheme = self.scheme(arrival, request.headers());
+        let (scheme, host) = self.asked(arrival, request.headers());
         request.extensions_mut().insert(scheme);
+        if let Some(host) = host {
+            request.extensions_mut().insert(host);
+        }
         if let Some(certificate) = &arrival.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
@@ -176,10 +179,13 @@ impl App {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
-    /// What the client speaks: what is spoken here, or where that is with a trusted proxy, what it says.
-    fn scheme(&self, arrival: &Arrival, headers: &HeaderMap) -> Scheme {
-        let said = if self.trusts(arrival.address.to_canonical()) { forwarded_scheme(headers) } else { None };
-        said.unwrap_or(arrival.scheme)
+    /// What the client speaks and whom it asked: as it is here, or where the peer is a trusted proxy, as that says.
+    fn asked(&self, arrival: &Arrival, headers: &HeaderMap) -> (Scheme, Option<ForwardedHost>) {
+        if !self.trusts(arrival.address.to_canonical()) {
+            return (arrival.scheme, None);
+        }
+        let scheme = forwarded::scheme(headers, arrival.scheme);
+        (scheme, forwarded::host(headers, scheme))
     }
 
     /// The client's address: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For
@@ -202,13 +208,6 @@ impl App {
         }
         client
     }
-}
-
-/// The scheme in X-Forwarded-Proto. Of several, the last is by the proxy that is nearest.
-fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
-    let said = headers.get_all(FORWARDED_PROTO).iter().next_back()?.to_str().ok()?;
-    let said = said.rsplit(',').next()?.trim();
-    [Scheme::Http, Scheme::Https].into_iter().find(|scheme| said.eq_ignore_ascii_case(scheme.as_str()))
 }
 
 /// Whether an HTTP/1.1 request leaves open which host it is for: a server must refuse it (RFC 9112, section
@@ -291,24 +290,6 @@ mod tests {
             assert!(!is_sane(&HeaderValue::from_str(bad).unwrap()), "{bad:?}");
         }
         assert!(!is_sane(&HeaderValue::from_bytes(b"\xff").unwrap()));
-    }
-
-    #[test]
-    fn a_proxy_says_how_it_was_spoken_to() {
-        let scheme = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(FORWARDED_PROTO, HeaderValue::from_static(value));
-            }
-            forwarded_scheme(&headers)
-        };
-        assert_eq!(scheme(&["https"]), Some(Scheme::Https));
-        assert_eq!(scheme(&["HTTP"]), Some(Scheme::Http));
-        assert_eq!(scheme(&["http, https"]), Some(Scheme::Https));
-        assert_eq!(scheme(&["https", "http"]), Some(Scheme::Http));
-        for nothing in [&[][..], &[""], &["wss"], &["https,"]] {
-            assert_eq!(scheme(nothing), None, "{nothing:?}");
-        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! HTTP below the surfaces: listeners, connections and their time-outs, request ids, addresses behind
-//! proxies, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`, `/readyz`, `/metrics`).
+//! HTTP below the surfaces: listeners, connections and their time-outs, request ids, what proxies say of
+//! clients, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`, `/readyz`, `/metrics`).
 //!
 //! What does not live here: what requests mean. Each listener has a router for that.
 
 mod app;
 mod body;
 mod cors;
+mod forwarded;
 mod listen;
 mod pace;
 mod redirect;

@@ -2,10 +2,10 @@
 
 use axum::response::Response;
 use hyper::header::{HOST, HeaderValue, LOCATION};
-use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode};
 
 use super::app::plain;
+use super::forwarded::host_and_port;
 use crate::config::listen::RedirectTo;
 
 /// 308, which keeps the method and the body, to the same path and query.
@@ -36,11 +36,8 @@ pub(super) fn answer<B>(to: &RedirectTo, request: &Request<B>) -> Response {
 
 /// The host that was asked for, without its port: nothing but what a host can be.
 fn host_of<B>(request: &Request<B>) -> Option<String> {
-    let authority: Authority = request.headers().get(HOST)?.to_str().ok()?.parse().ok()?;
-    let host = authority.host();
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let is_host = rustls::pki_types::ServerName::try_from(bare).is_ok();
-    (is_host && !authority.as_str().contains('@')).then(|| host.to_owned())
+    let authority = host_and_port(request.headers().get(HOST)?.to_str().ok()?)?;
+    Some(authority.host().to_owned())
 }
 
 #[cfg(test)]

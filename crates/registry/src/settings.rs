@@ -1,0 +1,87 @@
+//! Changes of a repository's settings, as they are asked for: of what is there at that moment, so that two who
+//! change different things at the same time both get what they want. What the settings mean is said elsewhere.
+
+use serde::{Deserialize, Serialize};
+use supercargo_eventlog::{ContentRules, DockerApiVersion, LoginMethod, NameQuota, RepositoryConfig};
+use supercargo_model::Pattern;
+
+/// Settings to change; what is not set stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RepositoryChange {
+    /// What it is for, in its owner's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Which Docker protocols it speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_api_version: Option<DockerApiVersion>,
+    /// Whether an index may lack manifests that it lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sparse_index: Option<bool>,
+    /// What may be pushed to it.
+    #[serde(skip_serializing_if = "RulesChange::is_empty")]
+    pub rules: RulesChange,
+    /// How its clients are told to log in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginMethod>,
+}
+
+/// Rules to change; what is not set stays as it is. An empty list, and a limit of 0, is no rule.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RulesChange {
+    /// Tags that don't move once they are set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub immutable_tags: Option<Vec<Pattern>>,
+    /// Media types that a manifest may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_types: Option<Vec<Pattern>>,
+    /// Artifact types that a manifest may have, or media types of its config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_types: Option<Vec<Pattern>>,
+    /// Largest manifest, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_bytes_max: Option<u64>,
+    /// Largest blob, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blob_bytes_max: Option<u64>,
+    /// How many bytes the repository may hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u64>,
+    /// How many bytes each name may hold that a pattern matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_quotas: Option<Vec<NameQuota>>,
+}
+
+impl RulesChange {
+    fn is_empty(&self) -> bool {
+        *self == RulesChange::default()
+    }
+
+    /// The rules after the change.
+    fn apply(self, rules: ContentRules) -> ContentRules {
+        let limit = |new: Option<u64>, old| new.map_or(old, |new| Some(new).filter(|new| *new > 0));
+        ContentRules {
+            immutable_tags: self.immutable_tags.unwrap_or(rules.immutable_tags),
+            media_types: self.media_types.unwrap_or(rules.media_types),
+            artifact_types: self.artifact_types.unwrap_or(rules.artifact_types),
+            manifest_bytes_max: limit(self.manifest_bytes_max, rules.manifest_bytes_max),
+            blob_bytes_max: limit(self.blob_bytes_max, rules.blob_bytes_max),
+            quota: limit(self.quota, rules.quota),
+            name_quotas: self.name_quotas.unwrap_or(rules.name_quotas),
+        }
+    }
+}
+
+impl RepositoryChange {
+    /// The settings after the change.
+    pub fn apply(self, config: RepositoryConfig) -> RepositoryConfig {
+        RepositoryConfig {
+            description: self.description.unwrap_or(config.description),
+            docker_api_version: self.docker_api_version.unwrap_or(config.docker_api_version),
+            sparse_index: self.sparse_index.unwrap_or(config.sparse_index),
+            rules: self.rules.apply(config.rules),
+            login: self.login.unwrap_or(config.login),
+        }
+    }
+}
