@@ -198,6 +198,12 @@ impl RulesChange {
 }
 
 impl RepositoryChange {
+    /// Whether it changes what is not for those to decide who manage the repository: what it speaks, and how much of
+    /// the disk it may fill.
+    pub(crate) fn is_for_administrators(&self) -> bool {
+        self.docker_api_version.is_some() || self.rules.quota.is_some()
+    }
+
     /// The settings after the change.
     pub fn apply(self, config: RepositoryConfig) -> RepositoryConfig {
         RepositoryConfig {
