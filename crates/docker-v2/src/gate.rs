@@ -14,7 +14,7 @@ use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, 
 use supercargo_eventlog::Actor;
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
-use supercargo_registry::{Peer, Scheme};
+use supercargo_registry::{Host, Peer, Scheme};
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -181,9 +181,10 @@ impl Surface {
     /// Where and how a client gets what it lacks (RFC 6750, section 3).
     fn challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> HeaderValue {
         let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
-        let host = parts.uri.authority().map(ToString::to_string).or_else(|| {
-            parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
-        });
+        let forwarded = parts.extensions.get::<Host>().map(|host| host.0.to_string());
+        let called = || parts.uri.authority().map(ToString::to_string);
+        let sent = || parts.headers.get(header::HOST)?.to_str().ok().map(str::to_owned);
+        let host = forwarded.or_else(called).or_else(sent);
         // What is not a host can't break out of the quotes.
         let host = host.unwrap_or_default().replace(['"', '\\'], "");
         let mut text = format!(

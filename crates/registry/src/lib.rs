@@ -38,7 +38,7 @@ pub use notice::Notice;
 pub use pushes::{ManifestPush, PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
 pub use registry::{
-    Caller, ClientCertificate, Clock, FIRST_REPOSITORY, Options, Peer, Registry, Scheme, SystemClock,
+    Caller, ClientCertificate, Clock, FIRST_REPOSITORY, Host, Options, Peer, Registry, Scheme, SystemClock,
 };
 pub use replay::{FillError, ImportError, ReplayError, ReplayProgress, ReplayStep, Replayed, Until};
 pub use repositories::{

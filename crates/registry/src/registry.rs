@@ -60,6 +60,11 @@ impl Scheme {
     }
 }
 
+/// What the client calls the server, a host and perhaps a port, where a proxy says so that is believed. Left in the
+/// extensions of such requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(pub Box<str>);
+
 /// Who the client is by a certificate that it showed and that the listener's authorities vouch for. Left in the
 /// extensions of each request of such a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

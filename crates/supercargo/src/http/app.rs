@@ -17,6 +17,7 @@ use tower::Service;
 use tracing::Instrument;
 
 use super::body::{AnswerBody, Exchange};
+use super::forwarded;
 use super::pace::Requests;
 use super::redirect;
 use super::streams::Taken;
@@ -25,8 +26,6 @@ use crate::config::values::Network;
 use crate::metrics::{self, Metrics, RequestLabels};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Longest request id that is taken from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -95,6 +94,11 @@ impl App {
         request.extensions_mut().insert(Peer(client));
         let scheme = self.scheme(arrival, request.headers());
         request.extensions_mut().insert(scheme);
+        if self.trusts(arrival.address.to_canonical())
+            && let Some(host) = forwarded::host(request.headers())
+        {
+            request.extensions_mut().insert(host);
+        }
         if let Some(certificate) = &arrival.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
@@ -178,12 +182,13 @@ impl App {
 
     /// What the client speaks: what is spoken here, or where that is with a trusted proxy, what it says.
     fn scheme(&self, arrival: &Arrival, headers: &HeaderMap) -> Scheme {
-        let said = if self.trusts(arrival.address.to_canonical()) { forwarded_scheme(headers) } else { None };
+        let said =
+            if self.trusts(arrival.address.to_canonical()) { forwarded::scheme(headers) } else { None };
         said.unwrap_or(arrival.scheme)
     }
 
-    /// The client's address: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For
-    /// that is not.
+    /// The client's address: the peer's, or where that is a trusted proxy, the last one that a request
+    /// went through and that is not.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         let trusted = |address: IpAddr| self.trusts(address);
@@ -191,10 +196,7 @@ impl App {
             return peer;
         }
         let mut client = peer;
-        let lines: Vec<&str> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-        for address in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-            let Ok(address) = address.trim().parse::<IpAddr>() else { break };
+        for address in forwarded::addresses(headers) {
             client = address.to_canonical();
             if !trusted(client) {
                 break;
@@ -202,13 +204,6 @@ impl App {
         }
         client
     }
-}
-
-/// The scheme in X-Forwarded-Proto. Of several, the last is by the proxy that is nearest.
-fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
-    let said = headers.get_all(FORWARDED_PROTO).iter().next_back()?.to_str().ok()?;
-    let said = said.rsplit(',').next()?.trim();
-    [Scheme::Http, Scheme::Https].into_iter().find(|scheme| said.eq_ignore_ascii_case(scheme.as_str()))
 }
 
 /// Whether an HTTP/1.1 request leaves open which host it is for: a server must refuse it (RFC 9112, section
@@ -291,24 +286,6 @@ mod tests {
             assert!(!is_sane(&HeaderValue::from_str(bad).unwrap()), "{bad:?}");
         }
         assert!(!is_sane(&HeaderValue::from_bytes(b"\xff").unwrap()));
-    }
-
-    #[test]
-    fn a_proxy_says_how_it_was_spoken_to() {
-        let scheme = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(FORWARDED_PROTO, HeaderValue::from_static(value));
-            }
-            forwarded_scheme(&headers)
-        };
-        assert_eq!(scheme(&["https"]), Some(Scheme::Https));
-        assert_eq!(scheme(&["HTTP"]), Some(Scheme::Http));
-        assert_eq!(scheme(&["http, https"]), Some(Scheme::Https));
-        assert_eq!(scheme(&["https", "http"]), Some(Scheme::Http));
-        for nothing in [&[][..], &[""], &["wss"], &["https,"]] {
-            assert_eq!(scheme(nothing), None, "{nothing:?}");
-        }
     }
 
     #[test]

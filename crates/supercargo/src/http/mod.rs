@@ -6,6 +6,7 @@
 mod app;
 mod body;
 mod cors;
+mod forwarded;
 mod listen;
 mod pace;
 mod redirect;
