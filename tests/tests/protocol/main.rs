@@ -5,7 +5,9 @@
 mod accounts;
 mod connections;
 mod details;
+mod edges;
 mod manifests;
+mod matrix;
 mod referrers;
 mod refusals;
 mod rows;
