@@ -608,6 +608,25 @@ fn who_may_not_is_told_so_before_anything_is_looked_up() {
     expect_error(&gone, 404, "NAME_UNKNOWN");
 }
 
+/// Pages of names are as if those that may not be read were not there: none is short, and no link leads to nothing.
+#[test]
+fn a_page_of_names_has_no_gaps_where_names_may_not_be_read() {
+    let world = World::start();
+    for name in ["secret/a", "team/a", "team/z/secret", "zoo/secret"] {
+        world.push(name);
+    }
+    let page = |query: &str| {
+        let request = Request::new("GET", &format!("/v2/_catalog?{query}"));
+        let answer = world.ask(&request, world.callers["reader"].as_deref()).expect(200);
+        (answer.json()["repositories"].clone(), answer.header("Link").map(str::to_owned))
+    };
+    let link = |last: &str| Some(format!("</v2/_catalog?n=1&last={last}>; rel=\"next\""));
+    assert_eq!(page("n=1"), (serde_json::json!(["team/a"]), link("team%2Fa")));
+    assert_eq!(page("n=1&last=team/a"), (serde_json::json!(["team/web"]), link("team%2Fweb")));
+    assert_eq!(page("n=1&last=team/web"), (serde_json::json!(["team/z/secret"]), None));
+    assert_eq!(page("last=secret"), (serde_json::json!(["team/a", "team/web", "team/z/secret"]), None));
+}
+
 /// What may be done is given and taken away by who manages it, and holds at once.
 #[test]
 fn a_manager_shares_what_is_managed_and_nothing_else() {
