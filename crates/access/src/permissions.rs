@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use supercargo_model::account::{Actions, Grantee, GroupName, Permission, UserName};
+use supercargo_model::account::{Actions, Grant, Grantee, GroupName, Permission, UserName};
 use supercargo_model::{Pattern, RepoKey, RepoName};
 
 use crate::Identity;
@@ -102,6 +102,42 @@ impl Rights {
         !self.all && !self.rules_in(repository).any(|(_, actions)| actions.read)
     }
 
+    /// Whether a name is managed.
+    pub fn manage(&self, repository: &RepoKey, name: &RepoName) -> bool {
+        self.allow(repository, name, Actions::MANAGE)
+    }
+
+    /// Whether a repository is managed as a whole, whatever its names are called.
+    pub fn manage_everything_in(&self, repository: &RepoKey) -> bool {
+        self.all || self.rules_in(repository).any(|(names, actions)| actions.manage && names.as_str() == "**")
+    }
+
+    /// Whether whatever a permission is about is managed, by one rule that can be seen to cover it
+    /// ([`Pattern::covers`]).
+    pub fn manage_all_of(&self, grant: &Grant) -> bool {
+        let covers = |repositories: &Pattern, names: &PatternMap<Actions>| {
+            repositories.covers(&grant.repositories)
+                && names.iter().any(|(names, actions)| actions.manage && names.covers(&grant.names))
+        };
+        self.all
+            || self
+                .rules
+                .iter()
+                .flat_map(|rules| rules.by_repository.iter())
+                .any(|(r, names)| covers(r, names))
+    }
+
+    /// Whether anything is managed at all.
+    pub fn manage_something(&self) -> bool {
+        self.all
+            || self
+                .rules
+                .iter()
+                .flat_map(|rules| rules.by_repository.iter())
+                .flat_map(|(_, names)| names.iter())
+                .any(|(_, actions)| actions.manage)
+    }
+
     fn rules_in<'a>(&'a self, repository: &'a RepoKey) -> impl Iterator<Item = (&'a Pattern, Actions)> {
         self.rules
             .iter()
@@ -120,7 +156,8 @@ impl Rules {
     fn add(&mut self, permission: &Permission) {
         let names = self.by_repository.entry(&permission.grant.repositories);
         let actions = names.entry(&permission.grant.names);
-        *actions = actions.or(permission.actions);
+        // Who manages could give themselves the rest.
+        *actions = actions.or(if permission.actions.manage { Actions::ALL } else { permission.actions });
     }
 
     fn is_empty(&self) -> bool {
@@ -288,6 +325,36 @@ mod tests {
         assert!(rights.read_everything_in(&repo("other")) && !rights.read_nothing_in(&repo("other")));
     }
 
+    #[test]
+    fn who_manages_may_do_the_rest_and_give_it_to_others() {
+        let ann = Grantee::User(UserName::parse("ann").unwrap());
+        let permissions = Permissions::compile(&[
+            permission(&ann, "docker-*", "team/**", Actions::MANAGE),
+            permission(&ann, "docker-own", "**", Actions::MANAGE),
+            permission(&ann, "docker-own", "read", Actions::READ),
+        ]);
+        let rights = permissions.rights(&user("ann", &[], false));
+        assert_eq!(rights.allowed(&repo("docker-local"), &name("team/web")), Actions::ALL);
+        assert!(!rights.manage(&repo("docker-local"), &name("other")));
+        assert!(rights.manage_everything_in(&repo("docker-own")));
+        assert!(!rights.manage_everything_in(&repo("docker-local")));
+        let grant =
+            |repositories: &str, names: &str| permission(&ann, repositories, names, Actions::READ).grant;
+        for (repositories, names, may) in [
+            ("docker-local", "team/web", true),
+            ("docker-*", "team/**", true),
+            ("docker-own", "**", true),
+            ("docker-local", "**", false),
+            ("**", "team/**", false),
+            ("docker-*", "other", false),
+        ] {
+            assert_eq!(rights.manage_all_of(&grant(repositories, names)), may, "{repositories} {names}");
+        }
+        let nobody = permissions.rights(&Identity::Anonymous);
+        assert!(rights.manage_something() && !nobody.manage_something());
+        assert!(!nobody.manage_all_of(&grant("docker-own", "**")));
+    }
+
     /// Patterns and names over so few letters that they meet often.
     fn any_pattern() -> impl Strategy<Value = Pattern> {
         "[ab*/]{1,6}".prop_filter_map("not a pattern", |text| Pattern::parse(&text).ok())
@@ -330,6 +397,7 @@ mod tests {
                 .iter()
                 .filter(|permission| holds(&permission.grant.grantee) && permission.grant.covers(&key, &at))
                 .fold(Actions::NONE, |sum, permission| sum.or(permission.actions));
+            let expected = if expected.manage { Actions::ALL } else { expected };
             let rights = Permissions::compile(&permissions).rights(&who);
             prop_assert_eq!(rights.allowed(&key, &at), expected);
             prop_assert_eq!(rights.may_read(&key, &at), expected.read);
@@ -338,6 +406,16 @@ mod tests {
             }
             if rights.read_nothing_in(&key) {
                 prop_assert!(!expected.read);
+            }
+            prop_assert_eq!(rights.manage(&key, &at), expected.manage);
+            if rights.manage_everything_in(&key) {
+                prop_assert!(expected.manage);
+            }
+            prop_assert!(rights.manage_something() || !expected.manage);
+            for Permission { grant, .. } in &permissions {
+                if rights.manage_all_of(grant) && grant.covers(&key, &at) {
+                    prop_assert!(expected.manage);
+                }
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The operations over HTTP: paths, parameters, and what is streamed.
 //!
-//! Where the server has accounts, this is for administrators. A browser that a foreign page tells to may not: a
-//! request with an Origin that changes something is refused.
+//! Where the server has accounts, `gate` says who may. A browser that a foreign page tells to may not: a request with
+//! an Origin that changes something is refused.
 
 mod accounts;
+mod gate;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,12 +23,14 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use supercargo_access::{Authority, Credentials, Passwords, Refused};
+use supercargo_access::{Authority, Passwords};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
 use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Origin, Record, RepositoryConfig};
 use supercargo_model::RepoKey;
+use supercargo_model::account::Grant;
 use supercargo_registry::{Caller, Error, Peer, Registry};
 
+use self::gate::Admitted;
 use crate::api::{
     GcParameters, InspectParameters, LogQuery, NameParameters, NamesParameters, PruneParameters,
     RangeParameters, RemoveParameters, RepositoryChange, ScrubParameters, TagParameters, TagsParameters,
@@ -64,7 +67,7 @@ impl Admin {
     }
 }
 
-/// A router for everything below [`BASE`]. Where there is an authority, for administrators alone.
+/// A router for everything below [`BASE`]. Where there is an authority, for administrators and managers alone.
 pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Router {
     let admin = Arc::new(Admin { registry, authority });
     let api = Router::new()
@@ -95,58 +98,10 @@ pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Rou
                 "the endpoint does not have that method",
             )
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(&admin), admit))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), gate::admit))
         .layer(middleware::from_fn(refuse_foreign_pages))
         .with_state(admin);
     Router::new().nest(BASE, api)
-}
-
-/// Who was let in.
-#[derive(Debug, Clone)]
-struct Administrator(Actor);
-
-/// Lets administrators in. The credentials of people are taken, and access tokens, in Basic or as a bearer's;
-/// tokens for pushing and pulling are not.
-async fn admit(State(admin): Shared, mut request: Request, next: Next) -> Response {
-    let Some(authority) = &admin.authority else { return next.run(request).await };
-    let unauthorized = |message: String| {
-        let mut response = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response();
-        let challenge = HeaderValue::from_static("Basic realm=\"supercargo\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        response
-    };
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return unauthorized("log in as an administrator".to_owned());
-    };
-    let credentials = match Credentials::parse(header.as_bytes()) {
-        Ok(credentials) => credentials,
-        Err(error) => return unauthorized(error.to_string()),
-    };
-    let from = request.extensions().get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
-    // No bearer token is ever issued for this service.
-    let login =
-        authority.authenticate(Some(&credentials), "administration", from, admin.registry.now()).await;
-    let login = match login {
-        Ok(login) => login,
-        Err(Refused::Throttled { retry_after } | Refused::Busy { retry_after }) => {
-            let message = "too many logins: try again later";
-            let mut response =
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).into_response();
-            let seconds = HeaderValue::from(supercargo_access::whole_seconds(retry_after).max(1));
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            return response;
-        }
-        Err(Refused::Unavailable(cause)) => {
-            return Refusal::from(Error::Internal(cause.to_string())).into_response();
-        }
-        Err(refused) => return unauthorized(refused.to_string()),
-    };
-    let Some(user) = login.identity.user().filter(|user| user.administrator) else {
-        let message = "this is for administrators";
-        return Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response();
-    };
-    request.extensions_mut().insert(Administrator(Actor::User(user.name.to_string())));
-    next.run(request).await
 }
 
 async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
@@ -190,6 +145,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
 /// Who is asking.
 struct Asking(Caller);
 
+/// Who was let in, or nobody in particular where there is no access control.
+struct Who(Option<Admitted>);
+
+impl Who {
+    /// Whether they may do everything.
+    fn is_administrator(&self) -> bool {
+        self.0.as_ref().is_none_or(|admitted| admitted.administrator)
+    }
+
+    /// Whether permissions like this one are theirs to see, give and take away.
+    fn may_grant(&self, grant: &Grant) -> bool {
+        self.0.as_ref().is_none_or(|admitted| admitted.may_grant(grant))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Who, Self::Rejection> {
+        Ok(Who(parts.extensions.get::<Admitted>().cloned()))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Asking {
     type Rejection = std::convert::Infallible;
 
@@ -199,7 +177,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
             Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
         };
         Ok(Asking(Caller {
-            actor: parts.extensions.get::<Administrator>().map_or(Actor::Anonymous, |who| who.0.clone()),
+            actor: parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, |who| who.actor.clone()),
             origin: Origin {
                 api: Api::Admin,
                 remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
@@ -408,10 +386,15 @@ async fn configure_repository(
     State(admin): Shared,
     Key(key): Key,
     Asking(caller): Asking,
+    who: Who,
     change: Result<Json<RepositoryChange>, JsonRejection>,
 ) -> Answer<supercargo_registry::RepositoryInfo> {
     let registry = Arc::clone(&admin.registry);
-    answer(ops::configure_repository(&registry, &caller, &key, body(change)?).await)
+    let change = body(change)?;
+    if gate::is_for_administrators(&change) && !who.is_administrator() {
+        return Err(gate::forbidden());
+    }
+    answer(ops::configure_repository(&registry, &caller, &key, change).await)
 }
 
 async fn remove_repository(

@@ -33,7 +33,8 @@ pub(crate) fn list(
 ) -> Result<Response, Failure> {
     let query = Query::parse(parts.uri.query());
     let page = PageRequest::parse(&query)?;
-    let artifact_type = query.get("artifactType");
+    // Clients that fill in a form leave it empty where they want no filter.
+    let artifact_type = query.get("artifactType").filter(|kind| !kind.is_empty());
     let last = page.last.map(Digest::parse).transpose()?;
 
     let mut rendered = Rendered::default();

@@ -83,8 +83,13 @@ pub(crate) async fn answer(
     let (asked, login) = match parts.method {
         Method::GET => {
             let asked = Asked::parse(parts.uri.query().unwrap_or_default());
-            let credentials = credentials(parts)?;
+            let credentials = credentials(parts).map_err(basic_challenge)?;
             let login = surface.login(authority, parts, credentials.as_ref()).await;
+            if login.as_ref().is_ok_and(|login| login.method == By::Bearer) {
+                // Else what is good for minutes could be renewed for ever.
+                let message = "a bearer token gets no other: log in with a password or an access token";
+                return Err(basic_challenge(Failure::new(Code::Unauthorized).message(message)));
+            }
             (asked, login)
         }
         Method::POST => {

@@ -94,7 +94,7 @@ pub struct Actions {
     pub write: bool,
     /// Delete tags, manifests, blobs and names.
     pub delete: bool,
-    /// Change settings and properties.
+    /// Everything else, and so all of these: change rules, and say who may do what, within what is managed.
     pub manage: bool,
 }
 

@@ -46,6 +46,18 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         pattern_matches(&self.0, text)
     }
+
+    /// Whether it matches whatever another pattern matches, as far as that can be seen at once: the other is the same
+    /// or has no stars and is matched, or this is `**`, or `start/**` and the other begins with `start`. `false` may
+    /// be too strict, `true` is never wrong.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        if self == other || &*self.0 == "**" || (!other.0.contains('*') && self.matches(&other.0)) {
+            return true;
+        }
+        self.0.strip_suffix("/**").filter(|start| !start.contains('*')).is_some_and(|start| {
+            other.0.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
 }
 
 /// Whether a pattern matches a whole text, as [`Pattern`] says it: for patterns over texts that are not names, and hold
@@ -199,6 +211,32 @@ mod tests {
             if let Ok(pattern) = Pattern::parse(&given) {
                 let whole = given.strip_suffix("/**").is_some_and(|whole| reference(whole, &text));
                 prop_assert_eq!(pattern.matches(&text), whole || reference(&given, &text));
+            }
+        }
+    }
+
+    #[test]
+    fn some_patterns_are_seen_to_cover_others() {
+        for (outer, yes, no) in [
+            ("**", &["**", "a", "*", "a/**"][..], &[][..]),
+            ("a/**", &["a", "a/**", "a/b", "a/*", "a/b/**"], &["**", "*", "a*", "ab/**", "b/**"]),
+            ("a/*", &["a/*", "a/b"], &["a/**", "a/*/c", "a/b*"]),
+            ("a*/**", &["a*/**", "ab/c"], &["ab/**"]),
+            ("a", &["a"], &["*", "b"]),
+        ] {
+            yes.iter().for_each(|inner| assert!(pattern(outer).covers(&pattern(inner)), "{outer} {inner}"));
+            no.iter().for_each(|inner| assert!(!pattern(outer).covers(&pattern(inner)), "{outer} {inner}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_covered_is_matched(outer in "[ab*/]{1,6}", inner in "[ab*/]{1,6}", text in "[ab/]{0,8}") {
+            if let (Ok(outer), Ok(inner)) = (Pattern::parse(&outer), Pattern::parse(&inner))
+                && outer.covers(&inner)
+                && inner.matches(&text)
+            {
+                prop_assert!(outer.matches(&text));
             }
         }
     }

@@ -8,7 +8,7 @@ use supercargo_tests::{Image, Server};
 
 use crate::expect_error;
 
-const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server with accounts: `admin`; `reader`, `writer` and `deleter` of `team/**`; anonymous reads `public/**`.
 struct Guarded {
@@ -17,7 +17,7 @@ struct Guarded {
     _files: tempfile::TempDir,
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 

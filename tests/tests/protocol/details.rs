@@ -277,6 +277,7 @@ fn pages_of_configured_origins_may_use_the_registry() {
     assert!(preflight.require("Access-Control-Allow-Methods").contains("DELETE"));
     assert!(preflight.require("Access-Control-Allow-Headers").contains("authorization"));
     assert_eq!(preflight.require("Access-Control-Allow-Credentials"), "true");
+    assert_eq!(preflight.require("Docker-Distribution-API-Version"), "registry/2.0");
     for (path, status) in [("/v2/a/manifests/1", 200), ("/v2/a/manifests/2", 404)] {
         let answer = ask(&server, "GET", path, OURS).expect(status);
         assert_eq!(allowed(&answer).as_deref(), Some(OURS));

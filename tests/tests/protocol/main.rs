@@ -5,8 +5,10 @@
 mod accounts;
 mod connections;
 mod details;
+mod edges;
 mod logins;
 mod manifests;
+mod matrix;
 mod proxies;
 mod referrers;
 mod refusals;

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 use supercargo_model::account::{GroupName, TokenId, UserName};
 
-use super::{Answer, Asking, Parameters, Shared, answer, body};
+use super::{Answer, Asking, Parameters, Shared, Who, answer, body, gate};
 use crate::accounts;
 use crate::api::{
     GrantInfo, GroupInfo, NewGroup, NewPassword, NewToken, NewUser, PermissionInfo, TokenInfo, UserChange,
@@ -183,17 +183,22 @@ async fn remove_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn permissions(State(admin): Shared) -> Answer<Vec<PermissionInfo>> {
-    answer(admin.registry.permissions().map(|all| all.into_iter().map(PermissionInfo::from).collect()))
+async fn permissions(State(admin): Shared, who: Who) -> Answer<Vec<PermissionInfo>> {
+    let all = admin.registry.permissions()?.into_iter();
+    Ok(Json(all.filter(|permission| who.may_grant(&permission.grant)).map(PermissionInfo::from).collect()))
 }
 
 async fn set_permission(
     State(admin): Shared,
     Asking(caller): Asking,
+    who: Who,
     permission: Result<Json<PermissionInfo>, JsonRejection>,
 ) -> Answer<PermissionInfo> {
     let permission = body(permission)?;
     let grant = permission.about.clone().into();
+    if !who.may_grant(&grant) {
+        return Err(gate::forbidden());
+    }
     admin.registry.set_permission(&caller, grant, permission.actions).await?;
     Ok(Json(permission))
 }
@@ -201,8 +206,13 @@ async fn set_permission(
 async fn remove_permission(
     State(admin): Shared,
     Asking(caller): Asking,
+    who: Who,
     Parameters(about): Parameters<GrantInfo>,
 ) -> Result<StatusCode, Refusal> {
-    admin.registry.remove_permission(&caller, about.into()).await?;
+    let grant = about.into();
+    if !who.may_grant(&grant) {
+        return Err(gate::forbidden());
+    }
+    admin.registry.remove_permission(&caller, grant).await?;
     Ok(StatusCode::NO_CONTENT)
 }

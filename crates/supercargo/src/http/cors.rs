@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::map_response;
+use axum::response::Response;
 use http::header::{
     ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     IF_MATCH, IF_NONE_MATCH, IF_RANGE, LINK, LOCATION, RANGE, RETRY_AFTER, WARNING, WWW_AUTHENTICATE,
@@ -17,10 +19,12 @@ const ANY: &str = "*";
 /// How long a browser may remember the answer.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
 /// Headers of the protocol that pages may read, beyond those of HTTP.
 const PROTOCOL_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("docker-content-digest"),
-    HeaderName::from_static("docker-distribution-api-version"),
+    API_VERSION,
     HeaderName::from_static("docker-upload-uuid"),
     HeaderName::from_static("oci-subject"),
     HeaderName::from_static("oci-tag"),
@@ -81,33 +85,29 @@ pub(crate) fn with_cors(router: Router, origins: &[WebOrigin]) -> Router {
         WARNING,
         WWW_AUTHENTICATE,
     ];
-    router.layer(
-        CorsLayer::new()
-            .allow_origin(allowed)
-            .allow_methods([
-                Method::GET,
-                Method::HEAD,
-                Method::POST,
-                Method::PUT,
-                Method::PATCH,
-                Method::DELETE,
-            ])
-            .allow_headers([
-                ACCEPT,
-                AUTHORIZATION,
-                CACHE_CONTROL,
-                CONTENT_RANGE,
-                CONTENT_TYPE,
-                IF_MATCH,
-                IF_NONE_MATCH,
-                IF_RANGE,
-                RANGE,
-            ])
-            .expose_headers(PROTOCOL_HEADERS.into_iter().chain(read).collect::<Vec<_>>())
-            // Pages of any origin may not use what the browser knows of its user.
-            .allow_credentials(!any)
-            .max_age(MAX_AGE),
-    )
+    let cors = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            ACCEPT,
+            AUTHORIZATION,
+            CACHE_CONTROL,
+            CONTENT_RANGE,
+            CONTENT_TYPE,
+            IF_MATCH,
+            IF_NONE_MATCH,
+            IF_RANGE,
+            RANGE,
+        ])
+        .expose_headers(PROTOCOL_HEADERS.into_iter().chain(read).collect::<Vec<_>>())
+        // Pages of any origin may not use what the browser knows of its user.
+        .allow_credentials(!any)
+        .max_age(MAX_AGE);
+    // Preflight requests are answered by the layer itself, and every answer of the protocol says what it is.
+    router.layer(cors).layer(map_response(async |mut response: Response| {
+        response.headers_mut().entry(API_VERSION).or_insert(HeaderValue::from_static("registry/2.0"));
+        response
+    }))
 }
 
 #[cfg(test)]

@@ -1,0 +1,219 @@
+//! Who may pass: administrators everywhere, managers where a request is about what they manage.
+//!
+//! The decision is made of the method, the path and the query, before anything is looked up, and a refusal is the
+//! same whatever it was about: what somebody may not know of can't be told from what does not exist. An endpoint that
+//! [`Need::of`] does not name is for administrators.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use serde::Deserialize;
+use supercargo_access::{Credentials, Login, Refused, Rights, whole_seconds};
+use supercargo_eventlog::Actor;
+use supercargo_model::account::Grant;
+use supercargo_model::{RepoKey, RepoName};
+use supercargo_registry::{Error, Peer, RepositoryChange};
+
+use super::{BASE, Shared};
+use crate::error::Refusal;
+
+/// What tokens would have to be for. No bearer token is ever issued for it.
+const SERVICE: &str = "administration";
+
+/// Whoever sent a request, known and let in. Left in its extensions where there is access control.
+#[derive(Debug, Clone)]
+pub(super) struct Admitted {
+    /// Who is recorded as having done it.
+    pub(super) actor: Actor,
+    /// Whether they may do everything.
+    pub(super) administrator: bool,
+    rights: Arc<Rights>,
+}
+
+impl Admitted {
+    /// Whether permissions like this one are theirs to see, give and take away.
+    pub(super) fn may_grant(&self, grant: &Grant) -> bool {
+        self.rights.manage_all_of(grant)
+    }
+}
+
+/// What an endpoint needs to be allowed.
+#[derive(Debug, PartialEq, Eq)]
+enum Need {
+    /// To be an administrator.
+    Administrator,
+    /// To manage all of a repository.
+    Repository(RepoKey),
+    /// To manage a name of a repository.
+    Name(RepoKey, RepoName),
+    /// To manage anything. The handler sees to the rest, for what it is about stands in the body.
+    Something,
+}
+
+impl Need {
+    fn of(method: &Method, uri: &Uri) -> Need {
+        let path = uri.path().strip_prefix(BASE).unwrap_or(uri.path());
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let read = matches!(*method, Method::GET | Method::HEAD);
+        let need = match segments[..] {
+            ["permissions"] => Some(Need::Something),
+            ["repositories", key] if read || method == Method::PATCH => repository(key),
+            ["repositories", key, "names"] if read => repository(key),
+            ["repositories", key, "names"] if method == Method::DELETE => name(key, uri),
+            ["repositories", key, "tags" | "history" | "inspect"] if read => name(key, uri),
+            _ => None,
+        };
+        need.unwrap_or(Need::Administrator)
+    }
+
+    fn is_met(&self, rights: &Rights, administrator: bool) -> bool {
+        administrator
+            || match self {
+                Need::Administrator => false,
+                Need::Repository(key) => rights.manage_everything_in(key),
+                Need::Name(key, name) => rights.manage(key, name),
+                Need::Something => rights.manage_something(),
+            }
+    }
+}
+
+fn repository(key: &str) -> Option<Need> {
+    RepoKey::parse(key).ok().map(Need::Repository)
+}
+
+/// Read as the handlers read it, so that both mean the same name.
+fn name(key: &str, uri: &Uri) -> Option<Need> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: RepoName,
+    }
+    let Query(Named { name }) = Query::try_from_uri(uri).ok()?;
+    Some(Need::Name(RepoKey::parse(key).ok()?, name))
+}
+
+/// The refusal of what somebody may not do, whatever it is.
+pub(super) fn forbidden() -> Refusal {
+    let message = "this is for administrators, and for those who manage what it is about";
+    Refusal::new(StatusCode::FORBIDDEN, "forbidden", message)
+}
+
+/// Lets in who may. The credentials of people are taken, and access tokens, in Basic or as a bearer's; tokens for
+/// pushing and pulling are not.
+pub(super) async fn admit(State(admin): Shared, mut request: Request, next: Next) -> Response {
+    let Some(authority) = &admin.authority else { return next.run(request).await };
+    let credentials = match credentials(request.headers()) {
+        Ok(credentials) => credentials,
+        Err(message) => return unauthorized(message),
+    };
+    let from = request.extensions().get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
+    let login = authority.authenticate(Some(&credentials), SERVICE, from, admin.registry.now()).await;
+    let identity = match login {
+        Ok(Login { identity, .. }) => identity,
+        Err(refused) => return refusal(refused),
+    };
+    let rights = match authority.rights(&identity) {
+        Ok(rights) => Arc::new(rights),
+        Err(error) => return Refusal::from(Error::Internal(error.to_string())).into_response(),
+    };
+    let administrator = identity.is_administrator();
+    let Some(user) = identity.name() else { return unauthorized("log in".to_owned()) };
+    if !Need::of(request.method(), request.uri()).is_met(&rights, administrator) {
+        return forbidden().into_response();
+    }
+    let actor = Actor::User(user.to_string());
+    request.extensions_mut().insert(Admitted { actor, administrator, rights });
+    next.run(request).await
+}
+
+/// What a request carries to prove who sent it, or what is wrong with it.
+fn credentials(headers: &HeaderMap) -> Result<Credentials, String> {
+    let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+    match (sent.next(), sent.next()) {
+        (None, _) => Err("log in".to_owned()),
+        (Some(header), None) => Credentials::parse(header.as_bytes()).map_err(|error| error.to_string()),
+        (Some(_), Some(_)) => Err("send one Authorization header".to_owned()),
+    }
+}
+
+fn unauthorized(message: String) -> Response {
+    let mut response = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response();
+    let challenge = HeaderValue::from_static("Basic realm=\"supercargo\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// Why somebody is not taken for who they say they are.
+fn refusal(refused: Refused) -> Response {
+    match refused {
+        Refused::Throttled { retry_after } | Refused::Busy { retry_after } => {
+            let message = "too many logins: try again later";
+            let mut response =
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).into_response();
+            let seconds = HeaderValue::from(whole_seconds(retry_after).max(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            response
+        }
+        Refused::Unavailable(cause) => Refusal::from(Error::Internal(cause.to_string())).into_response(),
+        refused => unauthorized(refused.to_string()),
+    }
+}
+
+/// Whether it changes what is not for those to decide who manage the repository: what it speaks, and how much of the
+/// disk it may fill.
+pub(super) const fn is_for_administrators(change: &RepositoryChange) -> bool {
+    change.docker_api_version.is_some() || change.rules.quota.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(method: &str, uri: &str) -> Need {
+        Need::of(&method.parse().unwrap(), &uri.parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_managed_stands_in_the_path_and_the_query() {
+        let key = || RepoKey::parse("r").unwrap();
+        let name = || Need::Name(key(), RepoName::parse("a/b").unwrap());
+        for (method, uri, expected) in [
+            ("GET", "/repositories/r", Need::Repository(key())),
+            ("PATCH", "/api/supercargo/v1/repositories/r", Need::Repository(key())),
+            ("HEAD", "/repositories/r/names?n=1", Need::Repository(key())),
+            ("DELETE", "/repositories/r/names?name=a/b", name()),
+            ("GET", "/repositories/r/tags?n=1&name=a%2Fb", name()),
+            ("GET", "/repositories/r/history?name=a/b&tag=t", name()),
+            ("GET", "/repositories/r/inspect?name=a/b", name()),
+            ("PUT", "/permissions", Need::Something),
+        ] {
+            assert_eq!(need(method, uri), expected, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_for_administrators() {
+        for (method, uri) in [
+            ("PUT", "/repositories/r"),
+            ("DELETE", "/repositories/r"),
+            ("GET", "/repositories"),
+            ("GET", "/repositories/%72"),
+            ("GET", "/repositories/R_"),
+            ("GET", "/repositories/r/"),
+            ("GET", "//repositories/r"),
+            ("DELETE", "/repositories/r/names"),
+            ("DELETE", "/repositories/r/names?name=a/b&name=a/c"),
+            ("GET", "/repositories/r/tags?name=A"),
+            ("POST", "/repositories/r/tags?name=a"),
+            ("GET", "/repositories/r/other?name=a"),
+            ("GET", "/permissions/"),
+            ("GET", "/users"),
+            ("GET", "/log"),
+            ("GET", "/"),
+        ] {
+            assert_eq!(need(method, uri), Need::Administrator, "{method} {uri}");
+        }
+    }
+}
