@@ -13,9 +13,9 @@ use supercargo_access::oidc::{
 use supercargo_access::{Access, Login, Method, Refused, Subject};
 use supercargo_model::Timestamp;
 use supercargo_model::account::{Actions, User};
+use supercargo_tests::identity_provider::{IdentityProvider, Key};
 
 use crate::directory::{NOW, SERVICE, World, after, basic, group, key, name, person};
-use crate::identity_provider::{IdentityProvider, Key};
 
 const SECONDS: i64 = 1_700_000_000;
 const KEYS: &str = "/keys";
