@@ -130,11 +130,12 @@ async fn admit(State(admin): Shared, mut request: Request, next: Next) -> Respon
         Ok(login) => login,
         Err(Refused::Throttled { retry_after } | Refused::Busy { retry_after }) => {
             let message = "too many logins: try again later";
-            let mut response =
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).into_response();
-            let seconds = HeaderValue::from(supercargo_access::whole_seconds(retry_after).max(1));
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            return response;
+            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+            return refusal.retry_after(retry_after).into_response();
+        }
+        Err(refused @ Refused::ProviderSilent { retry_after }) => {
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", refused.to_string());
+            return refusal.retry_after(retry_after).into_response();
         }
         Err(Refused::Unavailable(cause)) => {
             return Refusal::from(Error::Internal(cause.to_string())).into_response();

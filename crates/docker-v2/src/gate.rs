@@ -233,7 +233,7 @@ pub(crate) fn refusal(refused: &Refused) -> Failure {
         Refused::Throttled { retry_after } => {
             Failure::retry_after(Code::TooManyRequests, *retry_after).message(refused.to_string())
         }
-        Refused::Busy { retry_after } => {
+        Refused::Busy { retry_after } | Refused::ProviderSilent { retry_after } => {
             Failure::retry_after(Code::Unavailable, *retry_after).message(refused.to_string())
         }
         Refused::Unavailable(cause) => Failure::internal(cause.to_string()),

@@ -5,6 +5,7 @@
 mod accounts;
 mod connections;
 mod details;
+mod identity;
 mod manifests;
 mod referrers;
 mod refusals;
