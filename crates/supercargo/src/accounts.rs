@@ -83,18 +83,26 @@ pub(crate) fn start(
     Ok(Arc::new(authority.with_providers(providers)))
 }
 
-/// Makes the first administrator where there is no user yet. `given` is the password in a file; without one it is
+/// Makes the first administrator where there is none yet. `given` is the password in a file; without one it is
 /// made up, and returned to be shown this once.
 ///
 /// # Errors
-/// A password that can't be taken, and those of a commit.
+/// A password that can't be taken; a user who has the name and is none; those of a commit.
 pub(crate) async fn ensure_administrator(
     registry: &Registry,
     passwords: &Passwords,
     given: Option<&Path>,
 ) -> Result<Option<(UserName, Secret)>, Failure> {
-    if !registry.users()?.is_empty() {
+    let users = registry.users()?;
+    if users.iter().any(|(_, user)| user.administrator && !user.disabled) {
         return Ok(None);
+    }
+    // Who imports users does not mean that one of them be the administrator for having that name.
+    if users.iter().any(|(name, _)| name.as_str() == FIRST_ADMINISTRATOR) {
+        return Err(Failure::Usage(format!(
+            "no user is an administrator: make {FIRST_ADMINISTRATOR} or another one (supercargo user configure \
+             {FIRST_ADMINISTRATOR} --administrator true --data DIR)"
+        )));
     }
     let password = match given {
         Some(file) => first_line(file)?,

@@ -6,6 +6,7 @@ mod accounts;
 mod connections;
 mod details;
 mod identity;
+mod import;
 mod manifests;
 mod referrers;
 mod refusals;
