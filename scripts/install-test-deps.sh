@@ -18,7 +18,7 @@ packages=(
     # An authority to ask for certificates, made for tests.
     pebble
     # Tools of the scripts and tests; build-essential is the linker that Rust needs.
-    jq openssl build-essential ca-certificates procps util-linux
+    apache2-utils jq openssl build-essential ca-certificates procps util-linux
 )
 
 as_root() {

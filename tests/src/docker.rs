@@ -1,7 +1,6 @@
 //! Debian's Docker: a daemon of our own with its own folders, and its client. The machine's daemon, if there
 //! is one, is left alone.
 
-use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::files::{Files, read_tar, write_tar};
 use crate::process::Process;
-use crate::program::{Printed, require, run};
+use crate::program::{Printed, require, run, run_with_input};
 use crate::server::path_text;
 
 /// The client of the same release as the daemon. Another client may come first in PATH.
@@ -128,14 +127,18 @@ impl Docker {
         self.run_with_input(&["build", "--tag", image, "-"], &write_tar(&context));
     }
 
+    /// Logs in, with the password on stdin.
+    #[track_caller]
+    pub fn log_in(&self, registry: &str, user: &str, password: &str) {
+        self.run_with_input(
+            &["login", "--username", user, "--password-stdin", registry],
+            password.as_bytes(),
+        );
+    }
+
     #[track_caller]
     fn run_with_input(&self, arguments: &[&str], input: &[u8]) {
-        let mut file = tempfile::tempfile_in(self.folder.path()).unwrap();
-        file.write_all(input).unwrap();
-        std::io::Seek::rewind(&mut file).unwrap();
-        let output = self.command(arguments).stdin(file).output().unwrap();
-        let printed = Printed::from(output.clone());
-        assert!(output.status.success(), "docker {arguments:?}\n{}\n{}", printed.text, printed.stderr);
+        run_with_input(&mut self.command(arguments), input);
     }
 
     /// Pushes an image; answers the digest that docker reports.

@@ -17,6 +17,7 @@ pub mod client;
 pub mod docker;
 pub mod files;
 pub mod http;
+pub mod identity_provider;
 pub mod image;
 pub mod process;
 pub mod program;

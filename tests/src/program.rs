@@ -1,6 +1,7 @@
 //! The client programs, each run to its end with its output kept. How each is told to leave this machine's
 //! own stores and settings alone is here too.
 
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -55,6 +56,19 @@ impl From<Output> for Printed {
 #[track_caller]
 pub fn run(command: &mut Command) -> Printed {
     let output = command.stdin(Stdio::null()).output().unwrap();
+    let status = output.status;
+    let printed = Printed::from(output);
+    assert!(status.success(), "{command:?}\nended with {status}\n{}\n{}", printed.text, printed.stderr);
+    printed
+}
+
+/// Runs a program with that on its stdin, and fails the test unless it succeeds.
+#[track_caller]
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Printed {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
+    let output = command.stdin(file).output().unwrap();
     let status = output.status;
     let printed = Printed::from(output);
     assert!(status.success(), "{command:?}\nended with {status}\n{}\n{}", printed.text, printed.stderr);

@@ -10,7 +10,7 @@ use supercargo_model::{RepoKey, RepoName, Timestamp};
 
 use crate::accounts::Accounts;
 use crate::bearer::seconds;
-use crate::oidc::{Provider, ProviderError, claimed_issuer};
+use crate::oidc::{ASKED_EVERY, Provider, ProviderError, claimed_issuer};
 use crate::password::PasswordError;
 use crate::token::{SentToken, TokenRefused};
 use crate::usage::TokenUses;
@@ -143,6 +143,12 @@ pub enum Refused {
     /// The identity token is not taken.
     #[error(transparent)]
     Provider(ProviderError),
+    /// The identity provider does not answer, and its keys are not known. Not the client's fault.
+    #[error("the identity provider can't be asked now: try again in {} s", whole_seconds(*retry_after))]
+    ProviderSilent {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Too many guesses.
     #[error("too many failed logins: try again in {} s", whole_seconds(*retry_after))]
     Throttled {
@@ -174,7 +180,7 @@ impl From<DirectoryError> for Refused {
 impl From<ProviderError> for Refused {
     fn from(error: ProviderError) -> Refused {
         match error {
-            ProviderError::Fetch(error) => Refused::Unavailable(Box::new(error)),
+            ProviderError::Fetch(_) => Refused::ProviderSilent { retry_after: ASKED_EVERY },
             error => Refused::Provider(error),
         }
     }
@@ -254,7 +260,7 @@ impl Authority {
                 if let Some(token) = SentToken::parse(password.expose()) {
                     self.token(&token, Some(user), TokenKind::Access, now)
                 } else if let Some(provider) = self.provider_of(password) {
-                    self.identity_token(provider, password, now).await
+                    self.identity_token(provider, password, from, now).await
                 } else {
                     self.password(user, password, from, now).await
                 }
@@ -442,12 +448,21 @@ impl Authority {
         &self,
         provider: &Provider,
         token: &Secret,
+        from: IpAddr,
         now: Timestamp,
     ) -> Result<Login, Refused> {
-        let subject = provider.verify(token.expose(), now).await?;
-        let identity = self.resolve(&subject, seconds(now))?.ok_or(ProviderError::Subject)?;
-        let method = Method::Provider(provider.issuer().into());
-        Ok(Login { identity, method, upgrade: None, subject, bearer: None })
+        let issuer = provider.issuer();
+        // Of a token that is not proved nothing is shown but whose it claims to be.
+        let refused = |user: Option<&UserName>, error: ProviderError| {
+            let user = user.map(tracing::field::display);
+            tracing::info!(issuer, user, %from, %error, "identity token refused");
+            Refused::from(error)
+        };
+        let subject = provider.verify(token.expose(), now).await.map_err(|error| refused(None, error))?;
+        let Some(identity) = self.resolve(&subject, seconds(now))? else {
+            return Err(refused(subject.user.as_ref(), ProviderError::Subject));
+        };
+        Ok(Login { identity, method: Method::Provider(issuer.into()), upgrade: None, subject, bearer: None })
     }
 
     /// Who a subject is now. `None` where they may no longer log in.

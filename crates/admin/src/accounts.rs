@@ -1,11 +1,16 @@
 //! The operations on accounts, as functions of a registry. Passwords and tokens come in and go out here; what is
 //! kept of them is made in `supercargo-access`.
 
-use supercargo_access::{Passwords, Secret, check_new_password, token};
+use futures_util::{StreamExt as _, stream};
+use supercargo_access::{
+    Htpasswd, HtpasswdRefused, HtpasswdUser, Passwords, Secret, check_new_password, token,
+};
 use supercargo_model::account::{GroupName, PasswordHash, TokenId, TokenKind, UserName};
 use supercargo_registry::{Caller, Error, Registry};
 
-use crate::api::{GroupInfo, IssuedToken, NewToken, TokenInfo, UserInfo};
+use crate::api::{
+    GroupInfo, ImportParameters, ImportReport, IssuedToken, NewToken, RefusedLine, TokenInfo, UserInfo,
+};
 
 /// The hash of a password that somebody chose.
 ///
@@ -38,6 +43,84 @@ pub fn user(registry: &Registry, name: &UserName) -> Result<UserInfo, Error> {
 pub fn users(registry: &Registry) -> Result<Vec<UserInfo>, Error> {
     let users = registry.users()?.into_iter();
     users.map(|(name, user)| Ok(UserInfo::new(name.clone(), &user, registry.groups_of(&name)?))).collect()
+}
+
+/// How many users of a file are on their way to the log at a time: those share commits.
+const IMPORTED_AT_ONCE: usize = 64;
+
+/// Takes users over from an htpasswd file, with the passwords that they have. What can't be taken over is reported,
+/// and the rest goes on. Users that were made stay where it breaks off; importing the file again does the rest.
+///
+/// # Errors
+/// Those of a commit.
+pub async fn import(
+    registry: &Registry,
+    caller: &Caller,
+    file: &[u8],
+    parameters: ImportParameters,
+) -> Result<ImportReport, Error> {
+    // A name in some other encoding is no name here, and its line is refused.
+    let Htpasswd { users, refused } = Htpasswd::parse(&String::from_utf8_lossy(file));
+    let mut report = ImportReport { dry_run: parameters.dry_run, ..ImportReport::default() };
+    let mut imported = stream::iter(users)
+        .map(async |user| {
+            let outcome = import_user(registry, caller, &user, parameters).await;
+            (user, outcome)
+        })
+        .buffered(IMPORTED_AT_ONCE);
+    while let Some((HtpasswdUser { line, name, .. }, outcome)) = imported.next().await {
+        match outcome {
+            Ok(Imported::Created) => report.created.push(name),
+            Ok(Imported::Replaced) => report.replaced.push(name),
+            Ok(Imported::Skipped) => report.skipped.push(name),
+            Err(Error::Invalid(reason)) => report.refused.push(RefusedLine { line, reason }),
+            Err(error) => return Err(error),
+        }
+    }
+    let refused = refused.into_iter();
+    report.refused.extend(refused.map(|HtpasswdRefused { line, reason }| {
+        let reason = reason.to_string();
+        RefusedLine { line, reason }
+    }));
+    report.refused.sort_by_key(|refused| refused.line);
+    Ok(report)
+}
+
+/// What became of a user in a file.
+enum Imported {
+    Created,
+    Replaced,
+    Skipped,
+}
+
+async fn import_user(
+    registry: &Registry,
+    caller: &Caller,
+    HtpasswdUser { name, password, .. }: &HtpasswdUser,
+    ImportParameters { replace, dry_run }: ImportParameters,
+) -> Result<Imported, Error> {
+    match registry.user(name)? {
+        None if dry_run => Ok(Imported::Created),
+        None => {
+            let created = registry.create_user(caller, name.clone(), false, false, Some(password.clone()));
+            match created.await {
+                Ok(()) => Ok(Imported::Created),
+                // Whoever made it meanwhile knows its password better.
+                Err(Error::UserExists(_)) => Ok(Imported::Skipped),
+                Err(error) => Err(error),
+            }
+        }
+        // Setting the password that it has would log the user out for nothing.
+        Some(user) if !replace || user.password.as_ref() == Some(password) => Ok(Imported::Skipped),
+        Some(user) if user.service => {
+            Err(Error::Invalid(format!("{name} is a service account here, which has no password")))
+        }
+        Some(_) if dry_run => Ok(Imported::Replaced),
+        Some(_) => {
+            registry.set_password(caller, name.clone(), Some(password.clone())).await?;
+            Ok(Imported::Replaced)
+        }
+    }
 }
 
 /// All groups, by name.

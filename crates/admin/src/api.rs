@@ -11,8 +11,8 @@ use supercargo_registry::{NameInfo, ScrubOptions, Swept, TagInfo};
 pub use supercargo_registry::{RepositoryChange, RulesChange};
 
 pub use accounts::{
-    GrantInfo, GroupInfo, IssuedToken, NewGroup, NewPassword, NewToken, NewUser, PermissionInfo, TokenInfo,
-    UserChange, UserInfo,
+    GrantInfo, GroupInfo, ImportParameters, ImportReport, IssuedToken, NewGroup, NewPassword, NewToken,
+    NewUser, PermissionInfo, RefusedLine, TokenInfo, UserChange, UserInfo,
 };
 
 /// Most records that one page of the log holds.

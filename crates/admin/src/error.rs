@@ -35,6 +35,11 @@ impl Refusal {
         Refusal { status, code, message: message.into(), retry_after: None }
     }
 
+    /// Says when to try again.
+    pub(crate) fn retry_after(self, after: std::time::Duration) -> Refusal {
+        Refusal { retry_after: Some(supercargo_access::whole_seconds(after).max(1)), ..self }
+    }
+
     /// A request that can't be understood.
     pub(crate) fn invalid(message: impl std::fmt::Display) -> Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, "invalid", message.to_string())

@@ -244,6 +244,14 @@ impl Failure {
         Failure { message: message.into(), ..self }
     }
 
+    /// Adds what a program may want to know. docker takes an error with its code's default message and without a detail
+    /// for one that may pass, and tries an upload five times before it says so.
+    #[must_use]
+    pub fn detail(mut self, detail: serde_json::Value) -> Failure {
+        self.details.push(detail);
+        self
+    }
+
     /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Failure {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderValue, header};
+use serde_json::json;
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
 use supercargo_eventlog::{Actor, LoginMethod};
 use supercargo_model::RepoName;
@@ -166,14 +167,18 @@ impl Surface {
         if covered && allowed {
             return Ok(Some(Admitted { login, rights: Arc::new(rights) }));
         }
+        let refused = |code| {
+            let lacking = need.scope().map(|scope| json!({ "scope": scope.to_string() }));
+            lacking.into_iter().fold(Failure::new(code), Failure::detail)
+        };
         if login.identity.name().is_none() {
-            return Err(challenged(Failure::new(Code::Unauthorized), None));
+            return Err(challenged(refused(Code::Unauthorized), None));
         }
         if !allowed {
-            return Err(Failure::new(Code::Denied));
+            return Err(refused(Code::Denied));
         }
         // The user may do it, and the token was not asked for it: a client gets another and comes again.
-        Err(challenged(Failure::new(Code::Unauthorized), Some("insufficient_scope")))
+        Err(challenged(refused(Code::Unauthorized), Some("insufficient_scope")))
     }
 
     /// Who a request comes from.
@@ -262,7 +267,7 @@ pub(crate) fn refusal(refused: &Refused) -> Failure {
         Refused::Throttled { retry_after } => {
             Failure::retry_after(Code::TooManyRequests, *retry_after).message(refused.to_string())
         }
-        Refused::Busy { retry_after } => {
+        Refused::Busy { retry_after } | Refused::ProviderSilent { retry_after } => {
             Failure::retry_after(Code::Unavailable, *retry_after).message(refused.to_string())
         }
         Refused::Unavailable(cause) => Failure::internal(cause.to_string()),

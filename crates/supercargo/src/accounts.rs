@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use supercargo_access::oidc::{Provider, ProviderSettings};
 use supercargo_access::{
     Authority, AuthoritySettings, Directory, DirectoryError, Passwords, Secret, SigningKeys, token,
 };
@@ -48,11 +49,26 @@ impl Directory for Recorded {
     }
 }
 
+/// The identity providers that are trusted. Reads the files of their authorities, and asks them nothing yet.
+///
+/// # Errors
+/// [`Failure::Usage`] where one could never be trusted.
+pub(crate) fn providers(settings: &[ProviderSettings]) -> Result<Vec<Provider>, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("identity_providers: {error}"));
+    let providers = Provider::all(settings.iter().cloned()).map_err(|error| wrong(&error))?;
+    providers.iter().try_for_each(Provider::check_trust).map_err(|error| wrong(&error))?;
+    Ok(providers)
+}
+
 /// Starts what finds out who somebody is. Blocks on the disk.
 ///
 /// # Errors
 /// [`Failure::Failed`] where the signing keys can't be read or made.
-pub(crate) fn start(data: &Path, registry: &Arc<Registry>) -> Result<Arc<Authority>, Failure> {
+pub(crate) fn start(
+    data: &Path,
+    registry: &Arc<Registry>,
+    providers: Vec<Provider>,
+) -> Result<Arc<Authority>, Failure> {
     let folder = data.join(KEYS);
     match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -63,21 +79,30 @@ pub(crate) fn start(data: &Path, registry: &Arc<Registry>) -> Result<Arc<Authori
     let keys = SigningKeys::open(&folder).map_err(Failure::failed)?;
     let directory = Arc::new(Recorded(Arc::clone(registry)));
     let authority = Authority::start(directory, keys, AuthoritySettings::default());
-    authority.map(Arc::new).map_err(Failure::failed)
+    let authority = authority.map_err(Failure::failed)?;
+    Ok(Arc::new(authority.with_providers(providers)))
 }
 
-/// Makes the first administrator where there is no user yet. `given` is the password in a file; without one it is
+/// Makes the first administrator where there is none yet. `given` is the password in a file; without one it is
 /// made up, and returned to be shown this once.
 ///
 /// # Errors
-/// A password that can't be taken, and those of a commit.
+/// A password that can't be taken; a user who has the name and is none; those of a commit.
 pub(crate) async fn ensure_administrator(
     registry: &Registry,
     passwords: &Passwords,
     given: Option<&Path>,
 ) -> Result<Option<(UserName, Secret)>, Failure> {
-    if !registry.users()?.is_empty() {
+    let users = registry.users()?;
+    if users.iter().any(|(_, user)| user.administrator && !user.disabled) {
         return Ok(None);
+    }
+    // Who imports users does not mean that one of them be the administrator for having that name.
+    if users.iter().any(|(name, _)| name.as_str() == FIRST_ADMINISTRATOR) {
+        return Err(Failure::Usage(format!(
+            "no user is an administrator: make {FIRST_ADMINISTRATOR} or another one (supercargo user configure \
+             {FIRST_ADMINISTRATOR} --administrator true --data DIR)"
+        )));
     }
     let password = match given {
         Some(file) => first_line(file)?,

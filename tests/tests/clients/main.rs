@@ -2,6 +2,7 @@
 //! way on both sides shows here. One module per client. A client that is missing fails its tests.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, helpers included")]
 
+mod accounts;
 mod curl;
 mod docker;
 mod large;

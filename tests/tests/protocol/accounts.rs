@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use supercargo_tests::http::Request;
 use supercargo_tests::image::OCI_MANIFEST;
+use supercargo_tests::server::Settings;
 use supercargo_tests::{Image, Server};
 
 use crate::expect_error;
@@ -11,9 +12,9 @@ use crate::expect_error;
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server with accounts: `admin`; `reader`, `writer` and `deleter` of `team/**`; anonymous reads `public/**`.
-struct Guarded {
-    server: Server,
-    image: Image,
+pub(crate) struct Guarded {
+    pub(crate) server: Server,
+    pub(crate) image: Image,
     _files: tempfile::TempDir,
 }
 
@@ -23,10 +24,14 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
 
 impl Guarded {
     fn start() -> Guarded {
+        Guarded::start_with(Server::settings())
+    }
+
+    pub(crate) fn start_with(settings: Settings) -> Guarded {
         let files = tempfile::tempdir().unwrap();
         let password = files.path().join("password");
         std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
-        let server = Server::settings()
+        let server = settings
             .argument("--accounts")
             .argument("--admin-password-file")
             .argument(password.to_str().unwrap())
@@ -47,7 +52,7 @@ impl Guarded {
         guarded
     }
 
-    fn admin(&self, method: &str, path: &str, body: &str, status: u16) -> serde_json::Value {
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &str, status: u16) -> serde_json::Value {
         let request = Request::new(method, &format!("/api/supercargo/v1{path}"))
             .header("Authorization", &basic("admin", PASSWORD))
             .header("Content-Type", "application/json")
@@ -57,7 +62,7 @@ impl Guarded {
         if answer.body.is_empty() { serde_json::Value::Null } else { answer.json() }
     }
 
-    fn permit(&self, grantee: &str, names: &str, actions: &str) {
+    pub(crate) fn permit(&self, grantee: &str, names: &str, actions: &str) {
         let body = format!(
             r#"{{"grantee":"{grantee}","repositories":"**","names":"{names}","actions":"{actions}"}}"#
         );
@@ -65,20 +70,29 @@ impl Guarded {
     }
 
     fn push_as_admin(&self, name: &str) {
-        let login = basic("admin", PASSWORD);
+        self.push(name, &basic("admin", PASSWORD));
+    }
+
+    /// Pushes the image as `v1`.
+    pub(crate) fn push(&self, name: &str, login: &str) {
         for blob in self.image.layers.iter().chain([&self.image.config]) {
             let path = format!("/v2/{name}/blobs/uploads/?digest={}", blob.digest);
-            let request = Request::new("POST", &path).header("Authorization", &login).body(&*blob.bytes);
+            let request = Request::new("POST", &path).header("Authorization", login).body(&*blob.bytes);
             assert_eq!(self.server.client().send(&request).unwrap().status, 201);
         }
         let request = Request::new("PUT", &format!("/v2/{name}/manifests/v1"))
-            .header("Authorization", &login)
+            .header("Authorization", login)
             .header("Content-Type", OCI_MANIFEST)
             .body(&*self.image.manifest.bytes);
         assert_eq!(self.server.client().send(&request).unwrap().status, 201);
     }
 
-    fn ask(&self, method: &str, path: &str, login: Option<&str>) -> supercargo_tests::http::Response {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        login: Option<&str>,
+    ) -> supercargo_tests::http::Response {
         let request = Request::new(method, path);
         let request = match login {
             Some(login) => request.header("Authorization", login),
@@ -87,7 +101,7 @@ impl Guarded {
         self.server.client().send(&request).unwrap()
     }
 
-    fn bearer(&self, login: Option<&str>, scope: &str) -> String {
+    pub(crate) fn bearer(&self, login: Option<&str>, scope: &str) -> String {
         let path = format!("/v2/token?service=docker-local&scope={scope}");
         let answer = self.ask("GET", &path, login);
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -121,6 +135,10 @@ fn each_caller_may_do_what_it_was_given_and_nothing_else() {
             assert_eq!(answer.status != 403, allowed, "{user} {method} {path}: {answer:?}");
             if !allowed && method != "HEAD" {
                 expect_error(&answer, 403, "DENIED");
+                // docker takes a refusal that has none for one that may pass.
+                let name = path.split('/').take(4).skip(2).collect::<Vec<_>>().join("/");
+                let lacking = answer.json()["errors"][0]["detail"]["scope"].as_str().unwrap().to_owned();
+                assert!(lacking.starts_with(&format!("repository:{name}:")), "{lacking}");
             }
         }
     }
@@ -224,7 +242,7 @@ fn administration_is_for_administrators() {
 }
 
 impl Guarded {
-    fn server_log_size(&self) -> usize {
+    pub(crate) fn server_log_size(&self) -> usize {
         self.admin("GET", "/log", "", 200)["records"].as_array().unwrap().len()
     }
 }

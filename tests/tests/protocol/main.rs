@@ -6,6 +6,8 @@ mod accounts;
 mod connections;
 mod details;
 mod edges;
+mod identity;
+mod import;
 mod logins;
 mod manifests;
 mod matrix;

@@ -391,6 +391,7 @@ fn administration_rows() -> Vec<Row> {
         }),
         row("GET /users", |_| json("GET", "/users", "")),
         row("GET /users/NAME", |_| json("GET", "/users/reader", "")),
+        row("POST /users", |_| json("POST", "/users?dry_run=true", "")),
         row("PUT /users/NAME", |world| json("PUT", &format!("/users/{}", world.fresh("user")), "{}")),
         row("PATCH /users/NAME", |_| json("PATCH", "/users/reader", r#"{"disabled":false}"#)),
         row("PUT /users/NAME/password", |world| {

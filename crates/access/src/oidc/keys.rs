@@ -21,7 +21,7 @@ const KEYS_FRESH_FOR: Duration = Duration::from_secs(60 * 60);
 /// How long they are used where the provider does not answer.
 const KEYS_USED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long is waited after asking before asking again: tokens can name any key.
-const ASKED_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const ASKED_EVERY: Duration = Duration::from_secs(30);
 /// How long the provider may take for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read, in bytes.
@@ -70,6 +70,11 @@ impl ProviderKeys {
     pub(crate) fn new(issuer: &str, ca_file: Option<&Path>) -> Option<ProviderKeys> {
         let source = Arc::new(Source::new(issuer, ca_file)?);
         Some(ProviderKeys { source, kept: Arc::default(), asking: Arc::default() })
+    }
+
+    /// Whether there is anybody who could say who the provider is.
+    pub(crate) fn check_trust(&self) -> Result<(), FetchError> {
+        self.source.trusted().map(drop)
     }
 
     /// The key that a token names, if the provider has it. A token that names none is matched to the only key that
@@ -211,7 +216,11 @@ impl Source {
         let text = std::fs::read(file).map_err(|error| failed(&error))?;
         let found = pem::parse_many(text).map_err(|error| failed(&error))?;
         let found = found.iter().filter(|pem| pem.tag() == "CERTIFICATE");
-        Ok(found.map(|pem| Certificate::from_der(pem.contents()).to_owned()).collect())
+        let found: Vec<_> = found.map(|pem| Certificate::from_der(pem.contents()).to_owned()).collect();
+        if found.is_empty() {
+            return Err(failed(&"there is no certificate in it"));
+        }
+        Ok(found)
     }
 
     fn failed(&self, reason: String) -> FetchError {

@@ -21,6 +21,7 @@ use supercargo_model::Timestamp;
 use crate::bearer::{seconds, signature_alone};
 use crate::secret::sha256;
 use crate::{AUTHORIZATION_BYTES_MAX, Subject};
+pub(crate) use keys::ASKED_EVERY;
 pub use keys::FetchError;
 use keys::ProviderKeys;
 pub use rules::{
@@ -35,8 +36,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
 const REMEMBERED_MAX: usize = 4096;
 
 /// An identity provider that is trusted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with issuer, audiences and rules")]
 pub struct ProviderSettings {
     /// Its name for itself: the `iss` claim, letter by letter, and where its discovery document is found.
     pub issuer: String,
@@ -48,7 +49,7 @@ pub struct ProviderSettings {
     pub algorithms: Vec<SigningAlgorithm>,
     /// Certificates in PEM, of the authorities that are trusted to say who the provider is; asked for again with its
     /// keys. Without it, those that the machine trusts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Whom its tokens stand for.
     pub rules: Rules,
@@ -117,7 +118,7 @@ pub enum ProviderError {
     #[error("the identity token is for another audience")]
     Audience,
     /// Its time is over, or has not come.
-    #[error("the identity token has expired")]
+    #[error("the identity token has expired, or its time has not come")]
     Expired,
     /// The rules do not let it in.
     #[error(transparent)]
@@ -186,6 +187,15 @@ impl Provider {
     /// The provider's name for itself.
     pub fn issuer(&self) -> &str {
         &self.settings.issuer
+    }
+
+    /// Says whether the provider could be trusted once it is asked. Reads the file of its authorities, where there
+    /// is one.
+    ///
+    /// # Errors
+    /// The file can't be read, or holds no certificate.
+    pub fn check_trust(&self) -> Result<(), FetchError> {
+        self.keys.check_trust()
     }
 
     /// Verifies a token, and says whom it stands for. Asks the provider for its keys where they are not known, or a

@@ -11,7 +11,7 @@ use supercargo_model::{limits, pattern_matches};
 use crate::{Subject, Vouched};
 
 /// Whom the tokens of a provider stand for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// What a token must claim to be let in at all; all of it. Must be given, and should not be empty with a provider
@@ -36,7 +36,7 @@ pub struct Rules {
 }
 
 /// Something that a token may claim.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRule {
     /// The claim's name; parts of a nested one are joined by dots, as in `realm_access.roles`.
@@ -46,8 +46,8 @@ pub struct ClaimRule {
 }
 
 /// What a token's user is called.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "UserTable")]
 pub enum UserRule {
     /// The same for all tokens.
     Fixed(UserName),
@@ -58,8 +58,31 @@ pub enum UserRule {
     Claim(PrefixedClaim),
 }
 
+/// A [`UserRule`] as it is written. By itself each kind would be tried, and nothing said of what was wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with fixed, or with claim and prefix")]
+struct UserTable {
+    fixed: Option<UserName>,
+    claim: Option<String>,
+    prefix: Option<String>,
+}
+
+impl TryFrom<UserTable> for UserRule {
+    type Error = &'static str;
+
+    fn try_from(table: UserTable) -> Result<UserRule, Self::Error> {
+        match table {
+            UserTable { fixed: Some(name), claim: None, prefix: None } => Ok(UserRule::Fixed(name)),
+            UserTable { fixed: None, claim: Some(claim), prefix } => {
+                Ok(UserRule::Claim(PrefixedClaim { claim, prefix: prefix.unwrap_or_default() }))
+            }
+            _ => Err("name the user by fixed, or by claim and perhaps a prefix"),
+        }
+    }
+}
+
 /// A claim whose values become names.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrefixedClaim {
     /// The claim's name.
@@ -70,7 +93,7 @@ pub struct PrefixedClaim {
 }
 
 /// A group for what a token claims.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupRule {
     /// The claim's name.

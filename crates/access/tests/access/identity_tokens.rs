@@ -13,9 +13,9 @@ use supercargo_access::oidc::{
 use supercargo_access::{Access, Login, Method, Refused, Subject};
 use supercargo_model::Timestamp;
 use supercargo_model::account::{Actions, User};
+use supercargo_tests::identity_provider::{IdentityProvider, Key};
 
 use crate::directory::{NOW, SERVICE, World, after, basic, group, key, name, person};
-use crate::identity_provider::{IdentityProvider, Key};
 
 const SECONDS: i64 = 1_700_000_000;
 const KEYS: &str = "/keys";
@@ -445,5 +445,9 @@ async fn a_refusal_says_what_a_token_lacks_and_locks_nobody_out() {
     trusting.idp.answer(KEYS, 503, &json!({}));
     let later = NOW.plus(Duration::from_secs(2 * 24 * 3600));
     let claims = with(claims(&trusting.idp), "exp", SECONDS + 1_000_000);
-    assert!(matches!(trusting.log_in(&claims, later).await, Err(Refused::Unavailable(_))));
+    let refused = trusting.log_in(&claims, later).await;
+    assert!(
+        matches!(refused, Err(Refused::ProviderSilent { retry_after }) if retry_after.as_secs() == 30),
+        "{refused:?}"
+    );
 }

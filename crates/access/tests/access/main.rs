@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod directory;
-mod identity_provider;
 mod identity_tokens;
 mod logins;
 mod tokens;

@@ -95,6 +95,40 @@ pub struct NewPassword {
     pub password: Option<String>,
 }
 
+/// How users are taken over from an htpasswd file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImportParameters {
+    /// Whether users that are there already get the file's password.
+    pub replace: bool,
+    /// Whether nothing is changed, and only said what would be.
+    pub dry_run: bool,
+}
+
+/// What became of an htpasswd file, or would: each user and each line is in one of the lists, in the file's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Users that were made.
+    pub created: Vec<UserName>,
+    /// Users that were there, and got the file's password.
+    pub replaced: Vec<UserName>,
+    /// Users that were there, and stay as they are.
+    pub skipped: Vec<UserName>,
+    /// Lines that can't be taken over.
+    pub refused: Vec<RefusedLine>,
+}
+
+/// A line of an htpasswd file that can't be taken over. Shows nothing of a hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLine {
+    /// The line, counted from one.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
+}
+
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupInfo {

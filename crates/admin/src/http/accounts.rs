@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, put};
 use axum::{Json, Router};
+use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use supercargo_model::account::{GroupName, TokenId, UserName};
@@ -14,15 +15,15 @@ use supercargo_model::account::{GroupName, TokenId, UserName};
 use super::{Answer, Asking, Parameters, Shared, Who, answer, body, gate};
 use crate::accounts;
 use crate::api::{
-    GrantInfo, GroupInfo, NewGroup, NewPassword, NewToken, NewUser, PermissionInfo, TokenInfo, UserChange,
-    UserInfo,
+    GrantInfo, GroupInfo, ImportParameters, ImportReport, NewGroup, NewPassword, NewToken, NewUser,
+    PermissionInfo, TokenInfo, UserChange, UserInfo,
 };
 use crate::error::Refusal;
 
 /// Routes below [`super::BASE`].
 pub(super) fn routes() -> Router<Arc<super::Admin>> {
     Router::new()
-        .route("/users", get(users))
+        .route("/users", get(users).post(import_users))
         .route("/users/{name}", get(user).put(create_user).patch(change_user).delete(remove_user))
         .route("/users/{name}/password", put(set_password))
         .route("/users/{name}/tokens", get(tokens).post(issue_token))
@@ -53,6 +54,18 @@ where
 
 async fn users(State(admin): Shared) -> Answer<Vec<UserInfo>> {
     answer(accounts::users(&admin.registry))
+}
+
+async fn import_users(
+    State(admin): Shared,
+    Parameters(parameters): Parameters<ImportParameters>,
+    Asking(caller): Asking,
+    file: Result<Bytes, BytesRejection>,
+) -> Answer<ImportReport> {
+    let file = file.map_err(|e| Refusal::invalid(e.body_text()))?;
+    // Nobody could log in with what is imported.
+    admin.passwords()?;
+    answer(accounts::import(&admin.registry, &caller, &file, parameters).await)
 }
 
 async fn user(State(admin): Shared, Named(name): Named<UserName>) -> Answer<UserInfo> {

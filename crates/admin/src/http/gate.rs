@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
-use supercargo_access::{Credentials, Login, Refused, Rights, whole_seconds};
+use supercargo_access::{Credentials, Login, Refused, Rights};
 use supercargo_eventlog::Actor;
 use supercargo_model::account::Grant;
 use supercargo_model::{RepoKey, RepoName};
@@ -150,11 +150,12 @@ fn refusal(refused: Refused) -> Response {
     match refused {
         Refused::Throttled { retry_after } | Refused::Busy { retry_after } => {
             let message = "too many logins: try again later";
-            let mut response =
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).into_response();
-            let seconds = HeaderValue::from(whole_seconds(retry_after).max(1));
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            response
+            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+            refusal.retry_after(retry_after).into_response()
+        }
+        Refused::ProviderSilent { retry_after } => {
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", refused.to_string());
+            refusal.retry_after(retry_after).into_response()
         }
         Refused::Unavailable(cause) => Refusal::from(Error::Internal(cause.to_string())).into_response(),
         refused => unauthorized(refused.to_string()),

@@ -1,13 +1,14 @@
 //! `supercargo user`, `group`, `token` and `permission`: who may do what.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use supercargo_access::{PasswordSettings, Passwords};
 use supercargo_admin::accounts;
 use supercargo_admin::api::{
-    GrantInfo, GroupInfo, IssuedToken, NewGroup, NewPassword, NewToken, NewUser, PermissionInfo, TokenInfo,
-    UserChange, UserInfo,
+    GrantInfo, GroupInfo, ImportParameters, ImportReport, IssuedToken, NewGroup, NewPassword, NewToken,
+    NewUser, PermissionInfo, TokenInfo, UserChange, UserInfo,
 };
 use supercargo_model::Pattern;
 use supercargo_model::account::{Actions, Grantee, GroupName, PasswordHash, TokenId, UserName};
@@ -78,6 +79,24 @@ pub(crate) enum UserCommand {
         /// Takes the password from the first line of stdin; without it, one is made up and printed this once.
         #[arg(long)]
         password_stdin: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Makes users of an htpasswd file, with the passwords that they have. Users that are there stay as they are.
+    /// Lines that can't be taken over are printed with the reason, and make the exit code 1.
+    #[command(
+        after_help = "Examples:\n  supercargo user import /etc/registry/htpasswd --dry-run --data ./data\n  \
+            supercargo user import - --server http://127.0.0.1:5000 --login-file admin < htpasswd"
+    )]
+    Import {
+        /// The file to read; - is stdin.
+        file: PathBuf,
+        /// Gives users that are there the file's password, which ends what is logged in with the old one.
+        #[arg(long)]
+        replace: bool,
+        /// Changes nothing and prints what would be done.
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -249,6 +268,20 @@ fn from_stdin() -> Result<String, Failure> {
     Ok(password.to_owned())
 }
 
+/// A file, or stdin for `-`.
+///
+/// # Errors
+/// [`Failure::Usage`] where it can't be read.
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut content = Vec::new();
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().lock().read_to_end(&mut content).map(drop),
+        false => std::fs::read(file).map(|read| content = read),
+    };
+    read.map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
+    Ok(content)
+}
+
 fn hash(local: &Local, password: &str) -> Result<PasswordHash, Failure> {
     let settings = PasswordSettings { threads: NonZeroUsize::MIN, ..PasswordSettings::default() };
     let passwords = Passwords::start(settings).map_err(Failure::failed)?;
@@ -347,6 +380,18 @@ pub(crate) fn run_user(command: &UserCommand, common: &Common) -> Result<(), Fai
                 None => format!("{name} has another password"),
             })
         }
+        UserCommand::Import { file, replace, dry_run, place } => {
+            let content = read(file)?;
+            let parameters = ImportParameters { replace: *replace, dry_run: *dry_run };
+            let report = match place.open(common)? {
+                Backend::Local(local) => {
+                    local.run(accounts::import(&local.registry, &caller(), &content, parameters))?
+                }
+                Backend::Remote(remote) => remote.post_bytes("/users", &parameters, &content)?,
+            };
+            output::value(common.json, &report, imported)?;
+            if report.refused.is_empty() { Ok(()) } else { Err(Failure::Finding) }
+        }
         UserCommand::Remove { name, place } => {
             match place.open(common)? {
                 Backend::Local(local) => local.run(local.registry.remove_user(&caller(), name.clone()))?,
@@ -366,6 +411,25 @@ fn created(common: &Common, user: &UserInfo, password: Option<&str>) -> Result<(
         let shown = password.map(|password| format!("\npassword     {password} (shown this once)"));
         format!("{}{}", whole(user), shown.unwrap_or_default())
     })
+}
+
+/// Each user and each line that was left out, then how many.
+fn imported(report: &ImportReport) -> String {
+    let ImportReport { dry_run, created, replaced, skipped, refused } = report;
+    let would = if *dry_run { "would be " } else { "" };
+    let mut lines = Vec::new();
+    lines.extend(created.iter().map(|user| format!("{user} {would}created")));
+    lines.extend(replaced.iter().map(|user| format!("{user} {would}given the file's password")));
+    lines.extend(skipped.iter().map(|user| format!("{user} is there already")));
+    lines.extend(refused.iter().map(|refused| format!("line {}: {}", refused.line, refused.reason)));
+    lines.push(format!(
+        "{would}created: {}, replaced: {}; there already: {}, refused: {}",
+        created.len(),
+        replaced.len(),
+        skipped.len(),
+        refused.len()
+    ));
+    lines.join("\n")
 }
 
 fn kind(user: &UserInfo) -> &'static str {

@@ -258,6 +258,20 @@ impl Remote {
         self.read(self.signed(self.agent.post(format!("{}{path}", self.base))).send_json(body))
     }
 
+    /// Posts bytes as they are.
+    ///
+    /// # Errors
+    /// [`Failure`] with the server's own message.
+    pub(crate) fn post_bytes<P: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &P,
+        bytes: &[u8],
+    ) -> Result<T, Failure> {
+        let request = with_query(self.signed(self.agent.post(format!("{}{path}", self.base))), parameters)?;
+        self.read(request.content_type("application/octet-stream").send(bytes))
+    }
+
     /// Says who is asking, where that is in the environment.
     fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
         match &self.authorization {

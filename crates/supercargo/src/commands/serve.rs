@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use supercargo_access::Authority;
+use supercargo_access::oidc::Provider;
 use supercargo_docker_v2::{Mount, Settings};
 use supercargo_registry::Registry;
 use supercargo_workers::Workers;
@@ -111,6 +112,7 @@ async fn serve(
     let mut signals = Signals::new()?;
     // Before anything is written: an address that is taken, or a certificate that is none, must leave no data
     // folder behind.
+    let providers = accounts::providers(&config.identity_providers)?;
     let mut bound = Vec::new();
     for listen in &config.listen {
         let spoken = config.spoken(listen).map_err(|(key, why)| Failure::Usage(format!("{key}: {why}")))?;
@@ -122,13 +124,20 @@ async fn serve(
         bound.push(Bound { listen, spoken, listener });
     }
     let registry = Registry::open(config.options())?;
-    let served =
-        with_registry(config, &registry, admin_password, bound, open_files, json, &mut signals).await;
+    let access = Access { admin_password, providers };
+    let served = with_registry(config, &registry, access, bound, open_files, json, &mut signals).await;
     let closing = Arc::clone(&registry);
     // The thread can only panic, and then there is nothing left to close.
     let _ = tokio::task::spawn_blocking(move || closing.close()).await;
     tracing::info!("stopped");
     served
+}
+
+/// What access control starts with, where there is any.
+struct Access<'a> {
+    /// A file with the first administrator's password.
+    admin_password: Option<&'a Path>,
+    providers: Vec<Provider>,
 }
 
 /// A listener that has its address.
@@ -141,7 +150,7 @@ struct Bound<'a> {
 async fn with_registry(
     config: &Config,
     registry: &Arc<Registry>,
-    admin_password: Option<&Path>,
+    access: Access<'_>,
     bound: Vec<Bound<'_>>,
     open_files: u64,
     json: bool,
@@ -151,7 +160,7 @@ async fn with_registry(
     let workers = Workers::start(registry, &config.workers()).await.map_err(Failure::failed)?;
     let metrics = Arc::new(Metrics::new(registry, workers.states()));
     let authority = match config.accounts {
-        true => Some(with_accounts(config, registry, admin_password, json).await?),
+        true => Some(with_accounts(config, registry, access, json).await?),
         false => None,
     };
     let settings = Settings { authority: authority.clone(), body_timeout: config.http.body_timeout };
@@ -229,11 +238,11 @@ async fn with_registry(
 async fn with_accounts(
     config: &Config,
     registry: &Arc<Registry>,
-    admin_password: Option<&Path>,
+    Access { admin_password, providers }: Access<'_>,
     json: bool,
 ) -> Result<Arc<Authority>, Failure> {
     let (data, from) = (config.data.clone(), Arc::clone(registry));
-    let authority = tokio::task::spawn_blocking(move || accounts::start(&data, &from));
+    let authority = tokio::task::spawn_blocking(move || accounts::start(&data, &from, providers));
     let authority = authority.await.map_err(Failure::failed)??;
     let first = accounts::ensure_administrator(registry, authority.passwords(), admin_password).await?;
     if let Some((name, password)) = first {

@@ -327,16 +327,22 @@ fn refuse_unknown(layer: &Layer, known: &Dict) -> Result<(), ConfigError> {
 
 /// An error of the extraction in our words.
 fn invalid(layers: &[Layer], error: &figment::Error) -> ConfigError {
-    // Errors come as a chain, of which one is enough to act on. An element of a list is told by its list.
-    let key = error
-        .path
-        .iter()
-        .take_while(|part| part.parse::<usize>().is_err())
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(".");
+    // Errors come as a chain, of which one is enough to act on. What is in a list is told by the list, and then by its
+    // place in there.
+    let mut path = error.path.iter();
+    let mut index = None;
+    let key = path.by_ref().map_while(|part| {
+        index = part.parse::<usize>().ok();
+        index.is_none().then_some(part.as_str())
+    });
+    let key = key.collect::<Vec<_>>().join(".");
+    let inside = path.map(|part| format!(", {part}")).collect::<String>();
+    let why = match index {
+        Some(index) => format!("number {}{inside}: {}", index + 1, error.kind),
+        None => error.kind.to_string(),
+    };
     let origin = source_of(layers, &key).describe(&key);
-    ConfigError::Invalid { key, origin, why: error.kind.to_string() }
+    ConfigError::Invalid { key, origin, why }
 }
 
 /// The last layer that says anything about a key.
@@ -565,6 +571,66 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_an_identity_provider_is_told() {
+        let provider = |more: &str, rules: &str| {
+            format!(
+                "accounts = true\n[[identity_providers]]\nissuer = \"https://a.example\"\naudiences = [\"x\"]\n{more}\n\
+                 [identity_providers.rules]\n{rules}\n"
+            )
+        };
+        let good = "require = []\nuser = { claim = \"sub\", prefix = \"ci-\" }";
+        for (toml, rule) in [
+            (provider("isuer = 1", good), "unknown field: found `isuer`, expected `"),
+            (provider("algorithms = [\"HS256\"]", good), "number 1, algorithms, 0: "),
+            (provider("algorithms = []", good), "one algorithm at least"),
+            (provider("", "user = { claim = \"sub\" }"), "number 1, rules: missing field `require`"),
+            (provider("", "require = []\nuser = { fixed = \"a b\" }"), "number 1, rules, user, fixed: "),
+            (provider("", "require = []\nuser = { claim = \"a\", fixed = \"b\" }"), "by fixed, or by claim"),
+            (provider("", "require = []\nuser = { claim = \"a\", prefx = \"b\" }"), "`prefx`"),
+            (
+                provider(
+                    "",
+                    &format!("{good}\ngroups = [{{ claim = \"a\", matches = \"***\", group = \"b\" }}]"),
+                ),
+                "three stars",
+            ),
+            (provider("", good).replace("https", "http"), "use an https:// URL"),
+            (provider("", good).replace("[\"x\"]", "[]"), "one audience at least"),
+            (format!("{}{}", provider("", good), provider("", good).replace("accounts = true", "")), "twice"),
+            (provider("", good).replace("true", "false"), "--accounts"),
+            (
+                "accounts = true\nidentity_providers = [\"https://a.example\"]".to_owned(),
+                "issuer, audiences and rules",
+            ),
+        ] {
+            match load_from(&toml, &[], &Overrides::default()).unwrap_err() {
+                ConfigError::Invalid { key, origin, why } => {
+                    assert_eq!(key, "identity_providers", "{toml}: {why}");
+                    assert!(origin.starts_with("file:"), "{toml}: {origin}");
+                    assert!(why.contains(rule), "{toml}: {why}");
+                }
+                other => panic!("{toml}: {other}"),
+            }
+        }
+        let accounts = Overrides { accounts: true, ..Overrides::default() };
+        load_from(&provider("", good).replace("true", "false"), &[], &accounts).unwrap();
+    }
+
+    /// The documentation's own example can be used, and its table names every key.
+    #[test]
+    fn the_documentation_tells_of_every_key_of_an_identity_provider() {
+        const DOCUMENTATION: &str = include_str!("../../../../docs/identity-providers.md");
+        let example = DOCUMENTATION.split("```").find_map(|block| block.strip_prefix("toml\n")).unwrap();
+        let config = load_from(example, &[], &Overrides::default()).unwrap().config;
+        let provider = serde_json::to_value(&config.identity_providers[0]).unwrap();
+        let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let rules = keys(&provider["rules"]).into_iter().map(|key| format!("rules.{key}"));
+        for key in keys(&provider).into_iter().filter(|key| key != "rules").chain(rules) {
+            assert!(DOCUMENTATION.contains(&format!("| `{key}` |")), "{key}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_no_toml_or_not_there_is_told_apart() {
         let error = load_from("data = ", &[], &Overrides::default()).unwrap_err();
         assert!(matches!(error, ConfigError::NotToml { .. }), "{error}");
@@ -612,7 +678,11 @@ mod tests {
     fn what_is_shown_can_be_read_back() {
         let toml = "listen = [\"127.0.0.1:7000=team-a\", { address = \"127.0.0.1:7001\", redirect_to = \":7000\" }, \
                     { address = \"127.0.0.1:7002\", tls = { client_ca = \"/ca\", client_auth = \"optional\" } }]\n\
-                    scrub.schedule = \"never\"\ngc.lease = \"90m\"\ntls.self_signed = true";
+                    scrub.schedule = \"never\"\ngc.lease = \"90m\"\ntls.self_signed = true\naccounts = true\n\
+                    [[identity_providers]]\nissuer = \"https://a.example\"\naudiences = [\"x\"]\n\
+                    rules = { require = [], user = { fixed = \"ci\" } }\n\
+                    [[identity_providers]]\nissuer = \"https://b.example\"\naudiences = [\"x\"]\nca_file = \"/ca\"\n\
+                    rules = { require = [{ claim = \"a\", matches = \"b*\" }], user = { claim = \"sub\" } }";
         let loaded = load_from(toml, &[], &Overrides::default()).unwrap();
         let shown = loaded.entries().iter().map(|entry| format!("{entry}\n")).collect::<String>();
         assert_eq!(load_from(&shown, &[], &Overrides::default()).unwrap().config, loaded.config);

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use supercargo_access::oidc::{Provider, ProviderSettings};
 use supercargo_registry::{FIRST_REPOSITORY, GcPolicy, Options, WriterOptions};
 use supercargo_workers::Schedule;
 
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) allow_anonymous: bool,
     /// Whether access is given to users alone, by their permissions.
     pub(crate) accounts: bool,
+    /// Whose identity tokens are taken in place of a password.
+    pub(crate) identity_providers: Vec<ProviderSettings>,
     /// Proxies whose word on who the client is, and what it asked for, is taken.
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) gc: Gc,
@@ -210,6 +213,7 @@ impl Default for Config {
             }],
             allow_anonymous: false,
             accounts: false,
+            identity_providers: Vec::new(),
             trusted_proxies: Vec::new(),
             gc: Gc {
                 schedule: Schedule::Every(minutes(5)),
@@ -346,6 +350,13 @@ impl Config {
                 ),
             ));
         }
+        if !self.identity_providers.is_empty() && !self.accounts {
+            let why = "identity tokens stand for users, and without accounts there are none: turn them on, too \
+                       (accounts = true, or --accounts)";
+            return refuse("identity_providers", why);
+        }
+        Provider::all(self.identity_providers.iter().cloned())
+            .map_err(|error| ("identity_providers", error.to_string()))?;
         for (key, duration) in [
             ("http.header_timeout", self.http.header_timeout),
             ("http.body_timeout", self.http.body_timeout),

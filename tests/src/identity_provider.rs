@@ -16,38 +16,46 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 /// A key that the provider signs with.
-pub(crate) struct Key {
-    pub(crate) id: &'static str,
-    pub(crate) algorithm: Algorithm,
-    pub(crate) signing: EncodingKey,
+#[derive(Debug)]
+pub struct Key {
+    /// What tokens name it by.
+    pub id: &'static str,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// The key itself.
+    pub signing: EncodingKey,
 }
 
 impl Key {
-    pub(crate) fn rsa(id: &'static str) -> Key {
+    /// One of RSA, with 2048 bits.
+    pub fn rsa(id: &'static str) -> Key {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         // `RSAPrivateKey`, which is inside the PKCS#8 document, is what the library signs with.
         let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
         Key { id, algorithm: Algorithm::RS256, signing: EncodingKey::from_rsa_der(&inner_rsa(der.as_ref())) }
     }
 
-    pub(crate) fn ec(id: &'static str) -> Key {
+    /// One on the curve P-256.
+    pub fn ec(id: &'static str) -> Key {
         let rng = SystemRandom::new();
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap();
         Key { id, algorithm: Algorithm::ES256, signing: EncodingKey::from_ec_der(der.as_ref()) }
     }
 
-    pub(crate) fn ed(id: &'static str) -> Key {
+    /// One on the curve Ed25519.
+    pub fn ed(id: &'static str) -> Key {
         let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
         Key { id, algorithm: Algorithm::EdDSA, signing: EncodingKey::from_ed_der(der.as_ref()) }
     }
 
-    pub(crate) fn sign(&self, claims: &Value) -> String {
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.id.to_owned()), ..Header::new(self.algorithm) };
         jsonwebtoken::encode(&header, claims, &self.signing).unwrap()
     }
 
     /// Its public half, as the provider publishes it.
-    pub(crate) fn jwk(&self) -> Value {
+    pub fn jwk(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap();
         jwk.common.key_id = Some(self.id.to_owned());
         serde_json::to_value(jwk).unwrap()
@@ -60,14 +68,16 @@ fn inner_rsa(pkcs8: &[u8]) -> Vec<u8> {
     pkcs8[at + 4..].to_vec()
 }
 
-/// The provider.
-pub(crate) struct IdentityProvider {
-    pub(crate) issuer: String,
+/// The provider. It ends when it is dropped: then nobody listens at its address any more.
+#[derive(Debug)]
+pub struct IdentityProvider {
+    /// Its name for itself, a URL.
+    pub issuer: String,
     address: SocketAddr,
     state: Arc<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     answers: Mutex<HashMap<String, (u16, Vec<u8>)>>,
     asked: Mutex<Vec<String>>,
@@ -75,12 +85,13 @@ struct State {
 }
 
 impl IdentityProvider {
-    pub(crate) fn start(keys: &[&Key]) -> IdentityProvider {
+    /// Starts one that publishes these keys.
+    pub fn start(keys: &[&Key]) -> IdentityProvider {
         IdentityProvider::start_with(None, keys)
     }
 
-    /// Over TLS. Also gives the certificate of the authority to trust, in PEM.
-    pub(crate) fn start_tls(keys: &[&Key]) -> (IdentityProvider, String) {
+    /// Like [`IdentityProvider::start`], over TLS. Also gives the certificate of the authority to trust, in PEM.
+    pub fn start_tls(keys: &[&Key]) -> (IdentityProvider, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let der = made.cert.der().clone();
         let pem = pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()));
@@ -128,18 +139,20 @@ impl IdentityProvider {
         provider
     }
 
-    pub(crate) fn publish(&self, keys: &[&Key]) {
+    /// Publishes these keys, and no others.
+    pub fn publish(&self, keys: &[&Key]) {
         let keys = keys.iter().map(|key| key.jwk()).collect::<Vec<_>>();
         self.answer("/keys", 200, &json!({"keys": keys}));
     }
 
-    pub(crate) fn answer(&self, path: &str, status: u16, body: &Value) {
+    /// Answers a path like this from now on.
+    pub fn answer(&self, path: &str, status: u16, body: &Value) {
         let body = body.to_string().into_bytes();
         self.state.answers.lock().unwrap().insert(path.to_owned(), (status, body));
     }
 
     /// How often a path was asked for.
-    pub(crate) fn asked(&self, path: &str) -> usize {
+    pub fn asked(&self, path: &str) -> usize {
         self.state.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
     }
 }
