@@ -119,14 +119,17 @@ impl Changes {
         let mut changes = self.iter().peekable();
         for kept in below.iter()? {
             let (key, row) = kept?;
-            let (key, row) = (key.value(), row.value());
-            while let Some((new, row)) = changes.next_if(|(new, _)| *new < key) {
-                add(new, row)?;
+            let mut row = Some(row.value());
+            while let Some((changed, new)) = changes.next_if(|(changed, _)| *changed <= key.value()) {
+                if changed == key.value() {
+                    row = new;
+                } else {
+                    add(changed, new)?;
+                }
             }
-            let row = changes.next_if(|(changed, _)| *changed == key).map_or(Some(row), |(_, row)| row);
-            add(key, row)?;
+            add(key.value(), row)?;
         }
-        changes.try_for_each(|(new, row)| add(new, row))?;
+        changes.try_for_each(|(changed, new)| add(changed, new))?;
         end.close()
     }
 }

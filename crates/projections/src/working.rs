@@ -190,49 +190,34 @@ pub trait SlotMap<K, R>: Default + IntoIterator<Item = (K, Slot<R>)> {
 type SlotsByHash<K, R> = IndexMap<K, Slot<R>, RandomState>;
 type SlotsInOrder<K, R> = BTreeMap<K, Slot<R>>;
 
-impl<K: Hash + Eq, R> SlotMap<K, R> for SlotsByHash<K, R> {
-    fn slot(&mut self, key: K, absent: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
-        self.entry(key).or_insert_with(absent)
-    }
-    fn known(&mut self, key: K) -> Option<&mut Slot<R>> {
-        self.get_mut(&key)
-    }
-    fn unset(&mut self, key: K) {
-        self.swap_remove(&key);
-    }
-    fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
-    where
-        K: 's,
-        R: 's,
-    {
-        self.iter()
-    }
-    fn len(&self) -> usize {
-        self.len()
-    }
+macro_rules! slot_map {
+    ($map:ident, $remove:ident, $($bound:tt)+) => {
+        impl<K: $($bound)+, R> SlotMap<K, R> for $map<K, R> {
+            fn slot(&mut self, key: K, absent: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
+                self.entry(key).or_insert_with(absent)
+            }
+            fn known(&mut self, key: K) -> Option<&mut Slot<R>> {
+                self.get_mut(&key)
+            }
+            fn unset(&mut self, key: K) {
+                self.$remove(&key);
+            }
+            fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
+            where
+                K: 's,
+                R: 's,
+            {
+                self.iter()
+            }
+            fn len(&self) -> usize {
+                self.len()
+            }
+        }
+    };
 }
 
-impl<K: Ord, R> SlotMap<K, R> for SlotsInOrder<K, R> {
-    fn slot(&mut self, key: K, absent: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
-        self.entry(key).or_insert_with(absent)
-    }
-    fn known(&mut self, key: K) -> Option<&mut Slot<R>> {
-        self.get_mut(&key)
-    }
-    fn unset(&mut self, key: K) {
-        self.remove(&key);
-    }
-    fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
-    where
-        K: 's,
-        R: 's,
-    {
-        self.iter()
-    }
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
+slot_map!(SlotsByHash, swap_remove, Hash + Eq);
+slot_map!(SlotsInOrder, remove, Ord);
 
 macro_rules! maps {
     ($($kind:ident $field:ident: $table:ident),* $(,)?) => {
