@@ -5,9 +5,11 @@
 //! rebuilding and fingerprints. What does not: whether something may happen (registry), bytes of blobs,
 //! HTTP, clocks. A table is written by folding a record and by nothing else.
 
+mod batch;
+mod changes;
 mod codec;
 mod folds;
-mod packed;
+mod numbers;
 mod rebuild;
 mod sieve;
 mod snapshot;
@@ -15,11 +17,14 @@ pub mod tables;
 mod verify;
 mod working;
 
+pub use batch::{open_batch, write_batch};
+pub use changes::Changes;
 pub use codec::KeyWriter;
 pub use folds::{fold, targets};
 pub use rebuild::{
     RebuildError, RebuildProgress, Rebuilder, generation, open_for_writing, open_generation, table_definition,
 };
+pub use sieve::{Sieve, Sieved};
 pub use snapshot::Snapshot;
 pub use verify::{Fingerprints, compare, fingerprints};
-pub use working::{Base, Changes, Empty, Rows, Stored, StoredSnapshot, Tracked, Working, prefix_end};
+pub use working::{Base, Empty, Rows, Stored, StoredSnapshot, Tracked, Working, prefix_end};

@@ -7,21 +7,20 @@
 use std::ops::ControlFlow;
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
-use supercargo_eventlog::{Db, DbError, Event, Log, LogError, RedbLog};
+use supercargo_eventlog::{Db, DbError, Log, LogError, RedbLog};
 
+use crate::batch::{open_batch, write_batch};
 use crate::folds::fold;
-use crate::sieve::{Sieve, Sieved};
-use crate::working::{Stored, StoredSnapshot, Working, write_changes};
+use crate::sieve::Sieve;
+use crate::working::{Stored, StoredSnapshot};
 
 /// `in use` and `building` → (generation, seq folded up to).
 const GENERATIONS: TableDefinition<'static, &'static str, (u64, u64)> = TableDefinition::new("generations");
 const IN_USE: &str = "in use";
 const BUILDING: &str = "building";
 
-/// Rows that a batch holds in memory before they are written. The more, the fewer are written twice.
-const BATCH_ROWS: usize = 600_000;
-/// Bytes of manifests that a batch holds, which bound what its rows take: with both, some 250 MiB.
-const BATCH_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
+/// What a batch holds in memory before it is written. Writing it takes as much again.
+const BATCH_BYTES: usize = 128 << 20;
 /// Records between two looks at the clock of whoever watches.
 const PROGRESS_RECORDS: u64 = 20_000;
 
@@ -59,7 +58,7 @@ pub fn table_definition(name: &str) -> TableDefinition<'_, &'static [u8], &'stat
     TableDefinition::new(name)
 }
 
-fn table_name(generation: u64) -> String {
+pub(crate) fn table_name(generation: u64) -> String {
     format!("tables.{generation}")
 }
 
@@ -100,12 +99,20 @@ pub fn open_for_writing(txn: &WriteTransaction, generation: u64) -> Result<Store
 pub struct Rebuilder<'d> {
     db: &'d Db,
     log: &'d RedbLog,
+    batch_bytes: usize,
 }
 
 impl<'d> Rebuilder<'d> {
     /// A rebuilder of the tables of a file from the log in it.
     pub fn new(db: &'d Db, log: &'d RedbLog) -> Rebuilder<'d> {
-        Rebuilder { db, log }
+        Rebuilder { db, log, batch_bytes: BATCH_BYTES }
+    }
+
+    /// Sets what a batch may hold in memory before it is written, in bytes. It holds one record at least.
+    #[must_use]
+    pub fn batch_bytes(mut self, bytes: usize) -> Rebuilder<'d> {
+        self.batch_bytes = bytes;
+        self
     }
 
     fn storage<E: Into<redb::Error>>(&self, e: E) -> RebuildError {
@@ -131,16 +138,11 @@ impl<'d> Rebuilder<'d> {
             let txn = self.db.begin_write()?;
             let mut broken_off = false;
             {
-                let table = open_for_writing(&txn, generation).map_err(|e| self.storage(e))?;
-                let mut working = Working::new(Sieved { table, sieve: &sieve });
-                let mut manifest_bytes = 0;
-                while at < of && working.rows_held() < BATCH_ROWS && manifest_bytes < BATCH_MANIFEST_BYTES {
+                let mut batch = open_batch(&txn, generation, sieve).map_err(|e| self.storage(e))?;
+                let from = at;
+                while at < of && (batch.bytes_held() < self.batch_bytes || at == from) {
                     let Some(record) = records.next() else { break };
-                    let record = record?;
-                    if let Event::ManifestPushed { manifest, .. } = &record.event {
-                        manifest_bytes += manifest.size;
-                    }
-                    fold(&mut working, &record);
+                    fold(&mut batch, &record?);
                     at += 1;
                     if at.is_multiple_of(PROGRESS_RECORDS)
                         && watch(RebuildProgress { folded: at, of }).is_break()
@@ -149,9 +151,7 @@ impl<'d> Rebuilder<'d> {
                         break;
                     }
                 }
-                let (Sieved { mut table, .. }, changes) = working.finish().map_err(|e| self.storage(e))?;
-                sieve.insert_all(&changes);
-                write_changes(&mut table, &changes).map_err(|e| self.storage(e))?;
+                sieve = write_batch(&txn, generation, batch).map_err(|e| self.storage(e))?;
                 let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
                 generations.insert(BUILDING, (generation, at)).map_err(|e| self.storage(e))?;
             }
@@ -166,7 +166,7 @@ impl<'d> Rebuilder<'d> {
 
     /// What an interrupted rebuild wrote.
     fn sieve(&self, generation: u64, at: u64) -> Result<Sieve, RebuildError> {
-        let mut sieve = Sieve::new();
+        let mut sieve = Sieve::default();
         if at > 0 {
             let txn = self.db.begin_read()?;
             let table = txn.open_table(table_definition(&table_name(generation)));

@@ -44,11 +44,16 @@ pub trait Table: 'static {
     fn write_key(key: &Self::Key, out: &mut Vec<u8>);
     /// The key from its bytes, prefix and all; `None` for the key of another table.
     fn read_key(bytes: &[u8]) -> Option<Self::Key>;
+    /// About how many bytes of memory a row takes besides its own size, where that may be many.
+    fn row_bytes_beside(_: &Self::Row) -> usize {
+        0
+    }
 }
 
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident $text:literal: $key_ty:ty => $row:ty,
-        write($key:ident, $out:ident) $write:block, read($reader:ident) $read:block) => {
+        write($key:ident, $out:ident) $write:block, read($reader:ident) $read:block
+        $(, beside($row_arg:ident) $beside:block)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
@@ -66,6 +71,8 @@ macro_rules! table {
                 let key = $read;
                 $reader.is_empty().then_some(key)
             }
+
+            $(fn row_bytes_beside($row_arg: &Self::Row) -> usize $beside)?
         }
     };
 }
@@ -647,7 +654,8 @@ table! {
     read(r) {
         r.expect(number::PROPERTIES)?;
         (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned(), r.text()?.to_owned())
-    }
+    },
+    beside(row) { row.iter().map(|value| size_of::<String>() + value.len()).sum() }
 }
 
 table! {
@@ -686,7 +694,15 @@ table! {
     /// Manifests of a name.
     Manifests "manifests": (NameId, Digest) => ManifestRow,
     write(key, out) { of_content(out, key.0, &key.1, part::MANIFEST) },
-    read(r) { r.content(part::MANIFEST)? }
+    read(r) { r.content(part::MANIFEST)? },
+    beside(row) {
+        let Manifest { config, layers, children, annotations, signed, .. } = &row.manifest;
+        let listed = config.iter().chain(layers).chain(children);
+        let listed = listed.map(|descriptor| size_of_val(descriptor) + descriptor.media_type.len());
+        let texts = annotations.iter();
+        let texts = texts.map(|(key, value)| 2 * size_of::<String>() + key.len() + value.len());
+        listed.sum::<usize>() + texts.sum::<usize>() + signed.as_ref().map_or(0, |signed| signed.rest.len())
+    }
 }
 
 table! {

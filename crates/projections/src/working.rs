@@ -1,6 +1,8 @@
 //! The state that a group of commands is decided and folded in: rows read once from the tables below, kept
 //! decoded, changed in memory, and written back in key order when the group is whole.
 //!
+//! In memory keys are packed ([`crate::numbers`]), and slots of one table lie side by side.
+//!
 //! The same type folds live, over the write transaction; rebuilds, over fresh tables, in large batches; and
 //! folds into memory alone, over [`Empty`]. A storage error while reading can't stop a fold half way, so it
 //! is kept and said by [`Working::finish`], before anything is written.
@@ -8,12 +10,14 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
-use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use redb::{ReadableTable, StorageError};
 use supercargo_model::Digest;
 
-use crate::codec::{decode_row, encode_row};
-use crate::packed::{Digests, Pack};
+use crate::changes::Changes;
+use crate::codec::decode_row;
+use crate::numbers::{Numbers, Pack};
 use crate::tables::{self, NameId, Table};
 
 /// The table that the rows of all tables are kept in.
@@ -22,77 +26,8 @@ pub type Stored<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 /// The same, for reading at one commit.
 pub type StoredSnapshot = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// Changes in key order: keys, each with a row to write, or without one to be removed. All bytes lie in one
-/// piece, and so cost no allocation each.
-#[derive(Debug, Default)]
-pub struct Changes {
-    bytes: Vec<u8>,
-    places: Vec<Place>,
-}
-
-/// Where a change lies in the bytes: the key, and right behind it the row.
-#[derive(Debug)]
-struct Place {
-    /// The key's first bytes, so that sorting hardly ever has to look at the rest.
-    first: u128,
-    start: usize,
-    row: usize,
-    end: usize,
-    removed: bool,
-}
-
-impl Changes {
-    fn push<T: Table>(&mut self, key: &T::Key, row: Option<&T::Row>) {
-        let start = self.bytes.len();
-        T::write_key(key, &mut self.bytes);
-        let key = self.bytes.len();
-        let mut first = [0; 16];
-        let known = (key - start).min(first.len());
-        first[..known].copy_from_slice(&self.bytes[start..start + known]);
-        if let Some(row) = row {
-            encode_row(row, &mut self.bytes);
-        }
-        self.places.push(Place {
-            first: u128::from_be_bytes(first),
-            start,
-            row: key,
-            end: self.bytes.len(),
-            removed: row.is_none(),
-        });
-    }
-
-    fn sort(&mut self) {
-        let bytes = &self.bytes;
-        self.places.sort_unstable_by(|a, b| {
-            a.first.cmp(&b.first).then_with(|| bytes[a.start..a.row].cmp(&bytes[b.start..b.row]))
-        });
-    }
-
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// The changes, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.places.iter().map(|place| {
-            let row = (!place.removed).then(|| &self.bytes[place.row..place.end]);
-            (&self.bytes[place.start..place.row], row)
-        })
-    }
-}
-
-impl PartialEq for Changes {
-    fn eq(&self, other: &Changes) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
 /// What lies below: rows by encoded key.
 pub trait Base {
-    /// Whether there is never anything.
-    const EMPTY: bool = false;
-
     /// Reads one row.
     ///
     /// # Errors
@@ -109,6 +44,11 @@ pub trait Base {
         end: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StorageError>;
+
+    /// Whether there are no rows at all, where that is known.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// Nothing below: for folding into memory alone.
@@ -116,14 +56,16 @@ pub trait Base {
 pub struct Empty;
 
 impl Base for Empty {
-    const EMPTY: bool = true;
-
     fn get<R>(&self, _: &[u8], _: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, StorageError> {
         Ok(None)
     }
 
     fn scan(&self, _: &[u8], _: &[u8], _: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        true
     }
 }
 
@@ -157,8 +99,6 @@ base_of_table!(StoredSnapshot);
 
 /// What only reads may lie below too: nothing that is folded over it can reach it.
 impl<B: Base> Base for &B {
-    const EMPTY: bool = B::EMPTY;
-
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, StorageError> {
         (**self).get(key, read)
     }
@@ -170,6 +110,10 @@ impl<B: Base> Base for &B {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StorageError> {
         (**self).scan(start, end, visit)
+    }
+
+    fn is_empty(&self) -> bool {
+        (**self).is_empty()
     }
 }
 
@@ -221,38 +165,49 @@ pub struct Slot<R> {
 }
 
 /// A table whose rows the working state tracks. Sealed by what it hides: all tables of this crate.
-pub trait Tracked: Table {
+pub trait Tracked: Table<Key: Pack> {
     #[doc(hidden)]
-    type Map: SlotMap<Self::Key, Self::Row>;
+    type Map: SlotMap<Packed<Self>, Self::Row>;
     #[doc(hidden)]
-    fn map(maps: &mut Maps) -> (&mut Self::Map, &mut Digests);
+    fn map(maps: &mut Maps) -> &mut Self::Map;
 }
 
+type Packed<T> = <<T as Table>::Key as Pack>::Packed;
+
 #[doc(hidden)]
-pub trait SlotMap<K, R>: Default {
-    fn slot(&mut self, key: &K, digests: &mut Digests) -> Option<&mut Slot<R>>;
-    /// The slot, loaded first where there is none.
-    fn slot_or(&mut self, key: &K, digests: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R>;
-    fn unset(&mut self, key: &K, digests: &mut Digests);
-    fn each(&self, digests: &Digests, visit: impl FnMut(&K, &Slot<R>));
+pub trait SlotMap<K, R>: Default + IntoIterator<Item = (K, Slot<R>)> {
+    fn slot(&mut self, key: K, absent: impl FnOnce() -> Slot<R>) -> &mut Slot<R>;
+    fn known(&mut self, key: K) -> Option<&mut Slot<R>>;
+    fn unset(&mut self, key: K);
+    fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
+    where
+        K: 's,
+        R: 's;
     fn len(&self) -> usize;
 }
 
-/// For a map of the standard library's shape: keys as they are.
-macro_rules! plain_slot_map {
-    ($map:ident, $($bound:tt)+) => {
-        impl<K: $($bound)+, R> SlotMap<K, R> for $map<K, Slot<R>> {
-            fn slot(&mut self, key: &K, _: &mut Digests) -> Option<&mut Slot<R>> {
-                self.get_mut(key)
+/// Slots side by side in the order in which they came, as what is pushed together is changed together.
+type SlotsByHash<K, R> = IndexMap<K, Slot<R>, RandomState>;
+type SlotsInOrder<K, R> = BTreeMap<K, Slot<R>>;
+
+macro_rules! slot_map {
+    ($map:ident, $remove:ident, $($bound:tt)+) => {
+        impl<K: $($bound)+, R> SlotMap<K, R> for $map<K, R> {
+            fn slot(&mut self, key: K, absent: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
+                self.entry(key).or_insert_with(absent)
             }
-            fn slot_or(&mut self, key: &K, _: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
-                self.entry(key.clone()).or_insert_with(load)
+            fn known(&mut self, key: K) -> Option<&mut Slot<R>> {
+                self.get_mut(&key)
             }
-            fn unset(&mut self, key: &K, _: &mut Digests) {
-                self.remove(key);
+            fn unset(&mut self, key: K) {
+                self.$remove(&key);
             }
-            fn each(&self, _: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
-                self.iter().for_each(|(key, slot)| visit(key, slot));
+            fn slots<'s>(&'s self) -> impl Iterator<Item = (&'s K, &'s Slot<R>)>
+            where
+                K: 's,
+                R: 's,
+            {
+                self.iter()
             }
             fn len(&self) -> usize {
                 self.len()
@@ -261,116 +216,92 @@ macro_rules! plain_slot_map {
     };
 }
 
-plain_slot_map!(HashMap, Hash + Eq + Clone);
-plain_slot_map!(BTreeMap, Ord + Clone);
-
-/// A map by packed keys.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct PackedMap<K: Pack, S>(HashMap<K::Packed, S>);
-
-impl<K: Pack, S> Default for PackedMap<K, S> {
-    fn default() -> PackedMap<K, S> {
-        PackedMap(HashMap::default())
-    }
-}
-
-impl<K: Pack, R> SlotMap<K, R> for PackedMap<K, Slot<R>> {
-    fn slot(&mut self, key: &K, digests: &mut Digests) -> Option<&mut Slot<R>> {
-        self.0.get_mut(&key.pack(digests))
-    }
-    fn slot_or(&mut self, key: &K, digests: &mut Digests, load: impl FnOnce() -> Slot<R>) -> &mut Slot<R> {
-        self.0.entry(key.pack(digests)).or_insert_with(load)
-    }
-    fn unset(&mut self, key: &K, digests: &mut Digests) {
-        self.0.remove(&key.pack(digests));
-    }
-    fn each(&self, digests: &Digests, mut visit: impl FnMut(&K, &Slot<R>)) {
-        self.0.iter().for_each(|(packed, slot)| visit(&K::unpack(packed, digests), slot));
-    }
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
+slot_map!(SlotsByHash, swap_remove, Hash + Eq);
+slot_map!(SlotsInOrder, remove, Ord);
 
 macro_rules! maps {
     ($($kind:ident $field:ident: $table:ident),* $(,)?) => {
         #[derive(Debug, Default)]
         #[doc(hidden)]
         pub struct Maps {
-            digests: Digests,
             $($field: <tables::$table as Tracked>::Map,)*
         }
 
         impl Maps {
-            fn len(&self) -> usize {
-                0 $(+ self.$field.len())*
+            fn bytes(&self) -> usize {
+                0 $(+ self.$field.len() * slot_bytes::<tables::$table>())*
             }
 
-            /// Each table's rows are let go of as soon as they are written down.
-            fn changes(self, out: &mut Changes) {
-                let Maps { digests, $($field,)* } = self;
-                $(
-                    collect::<tables::$table>(&$field, &digests, out);
-                    drop($field);
-                )*
+            /// Each table's memory is given back before the next one's bytes are made.
+            fn changes(self, numbers: &Numbers, out: &mut Changes) {
+                $(collect::<tables::$table>(self.$field, numbers, out);)*
             }
         }
 
         $(impl Tracked for tables::$table {
-            type Map = $kind<<tables::$table as Table>::Key, Slot<<tables::$table as Table>::Row>>;
-            fn map(maps: &mut Maps) -> (&mut Self::Map, &mut Digests) {
-                (&mut maps.$field, &mut maps.digests)
+            type Map = $kind<Packed<tables::$table>, <tables::$table as Table>::Row>;
+            fn map(maps: &mut Maps) -> &mut Self::Map {
+                &mut maps.$field
             }
         })*
     };
 }
 
 maps! {
-    HashMap counters: Counters,
-    HashMap repositories: Repositories,
-    HashMap usage: UsageByRepository,
-    HashMap names: Names,
-    HashMap name_ids: NameIds,
-    HashMap names_by_id: NamesById,
-    PackedMap blobs: Blobs,
-    PackedMap holders: Holders,
-    PackedMap orphans: Orphans,
-    HashMap folders: Folders,
-    HashMap empty_folders: EmptyFolders,
-    HashMap properties: Properties,
-    HashMap name_usage: NameUsage,
-    HashMap tags: Tags,
-    HashMap tag_history: TagHistory,
-    PackedMap manifests: Manifests,
-    PackedMap contents: Contents,
-    PackedMap references: References,
-    HashMap users: Users,
-    HashMap administrators: Administrators,
-    HashMap groups: Groups,
-    HashMap members: Members,
-    HashMap memberships: Memberships,
-    HashMap tokens: Tokens,
-    HashMap tokens_of: TokensOf,
-    HashMap tokens_by_expiry: TokensByExpiry,
-    HashMap permissions: Permissions,
+    SlotsByHash counters: Counters,
+    SlotsByHash repositories: Repositories,
+    SlotsByHash usage: UsageByRepository,
+    SlotsByHash names: Names,
+    SlotsByHash name_ids: NameIds,
+    SlotsByHash names_by_id: NamesById,
+    SlotsByHash blobs: Blobs,
+    SlotsByHash holders: Holders,
+    SlotsByHash orphans: Orphans,
+    SlotsByHash folders: Folders,
+    SlotsByHash empty_folders: EmptyFolders,
+    SlotsByHash properties: Properties,
+    SlotsByHash name_usage: NameUsage,
+    SlotsByHash tags: Tags,
+    SlotsByHash tag_history: TagHistory,
+    SlotsByHash manifests: Manifests,
+    SlotsByHash contents: Contents,
+    SlotsByHash references: References,
+    SlotsByHash users: Users,
+    SlotsByHash administrators: Administrators,
+    SlotsByHash groups: Groups,
+    SlotsByHash members: Members,
+    SlotsByHash memberships: Memberships,
+    SlotsByHash tokens: Tokens,
+    SlotsByHash tokens_of: TokensOf,
+    SlotsByHash tokens_by_expiry: TokensByExpiry,
+    SlotsByHash permissions: Permissions,
     // The only table that a fold looks through.
-    BTreeMap referrers: Referrers,
+    SlotsInOrder referrers: Referrers,
 }
 
-fn collect<T: Tracked>(map: &T::Map, digests: &Digests, out: &mut Changes) {
-    map.each(digests, |key, slot| {
+/// What a slot takes in a map, with its key, its hash and its place in the index.
+const fn slot_bytes<T: Tracked>() -> usize {
+    size_of::<(Packed<T>, Slot<T::Row>, u64, usize)>()
+}
+
+fn collect<T: Tracked>(map: T::Map, numbers: &Numbers, out: &mut Changes) {
+    for (key, slot) in map {
         if slot.dirty && (slot.row.is_some() || slot.below) {
-            out.push::<T>(key, slot.row.as_ref());
+            out.push::<T>(&T::Key::unpack(key, numbers), slot.row.as_ref());
         }
-    });
+    }
 }
 
 /// The tables as they stand inside a group.
 #[derive(Debug)]
 pub struct Working<B> {
     base: B,
+    /// Whether there are no rows below at all.
+    bare: bool,
     maps: Maps,
+    numbers: Numbers,
+    /// About what rows take besides their own sizes.
+    bytes_beside: usize,
     error: Option<StorageError>,
     key: Vec<u8>,
 }
@@ -378,37 +309,47 @@ pub struct Working<B> {
 impl<B: Base> Working<B> {
     /// A working state over what lies below, with nothing changed yet.
     pub fn new(base: B) -> Working<B> {
-        Working { base, maps: Maps::default(), error: None, key: Vec::with_capacity(128) }
+        let bare = base.is_empty();
+        Working {
+            base,
+            bare,
+            maps: Maps::default(),
+            numbers: Numbers::default(),
+            bytes_beside: 0,
+            error: None,
+            key: Vec::with_capacity(128),
+        }
     }
 
-    /// How many rows are held in memory.
-    pub fn rows_held(&self) -> usize {
-        self.maps.len()
+    /// About how many bytes of memory its rows take. What is removed again may still be counted.
+    pub fn bytes_held(&self) -> usize {
+        self.maps.bytes() + self.numbers.bytes() + self.bytes_beside
     }
 
-    /// The slot of a row, read from below where it is not held yet.
+    /// A row's slot, read from below where it is not known yet.
     fn slot<T: Tracked>(&mut self, key: &T::Key) -> &mut Slot<T::Row> {
-        let Working { base, maps, error, key: bytes } = self;
-        let (map, digests) = T::map(maps);
-        map.slot_or(key, digests, || {
-            if B::EMPTY {
+        let packed = key.pack(&mut self.numbers);
+        T::map(&mut self.maps).slot(packed, || {
+            if self.bare {
                 return Slot { row: None, dirty: false, below: false };
             }
-            bytes.clear();
-            T::write_key(key, bytes);
-            let row = match base.get(bytes, decode_row::<T::Row>) {
+            self.key.clear();
+            T::write_key(key, &mut self.key);
+            let row = match self.base.get(&self.key, decode_row::<T::Row>) {
                 Ok(Some(Some(row))) => Some(row),
                 Ok(Some(None)) => {
-                    error.get_or_insert_with(|| StorageError::Corrupted(undecodable::<T>()));
+                    self.error.get_or_insert_with(|| StorageError::Corrupted(undecodable::<T>()));
                     None
                 }
                 Ok(None) => None,
                 Err(e) => {
-                    error.get_or_insert(e);
+                    self.error.get_or_insert(e);
                     None
                 }
             };
-            Slot { below: row.is_some(), row, dirty: false }
+            let below = row.is_some();
+            self.bytes_beside += row.as_ref().map_or(0, T::row_bytes_beside);
+            Slot { row, dirty: false, below }
         })
     }
 
@@ -430,34 +371,37 @@ impl<B: Base> Working<B> {
 
     /// Puts a row, whatever was there.
     pub(crate) fn put<T: Tracked>(&mut self, key: &T::Key, row: T::Row) {
-        self.place::<T>(key, row, !B::EMPTY);
+        self.set::<T>(key, row, !self.bare);
     }
 
-    /// Puts a row under a key that is new to the table, as a seq makes it.
+    /// Puts a row where there is none, neither here nor below. It is for the fold to know that: what it
+    /// removes again in the same group then never reaches the table.
     pub(crate) fn put_new<T: Tracked>(&mut self, key: &T::Key, row: T::Row) {
-        self.place::<T>(key, row, false);
+        self.set::<T>(key, row, false);
     }
 
-    fn place<T: Tracked>(&mut self, key: &T::Key, row: T::Row, below: bool) {
-        let (map, digests) = T::map(&mut self.maps);
-        let slot = map.slot_or(key, digests, || Slot { row: None, dirty: true, below });
+    fn set<T: Tracked>(&mut self, key: &T::Key, row: T::Row, below: bool) {
+        let packed = key.pack(&mut self.numbers);
+        self.bytes_beside += T::row_bytes_beside(&row);
+        let slot = T::map(&mut self.maps).slot(packed, || Slot { row: None, dirty: true, below });
         slot.row = Some(row);
         slot.dirty = true;
     }
 
     /// Removes a row, if it is there.
     pub(crate) fn remove<T: Tracked>(&mut self, key: &T::Key) {
-        let (map, digests) = T::map(&mut self.maps);
-        match map.slot(key, digests) {
-            Some(slot) if !slot.below => map.unset(key, digests),
+        let packed = key.pack(&mut self.numbers);
+        let map = T::map(&mut self.maps);
+        match map.known(packed) {
+            Some(slot) if !slot.below => map.unset(packed),
             Some(slot) => {
                 slot.row = None;
                 slot.dirty = true;
             }
-            None if B::EMPTY => {}
-            None => {
-                map.slot_or(key, digests, || Slot { row: None, dirty: true, below: true });
+            None if !self.bare => {
+                map.slot(packed, || Slot { row: None, dirty: true, below: true });
             }
+            None => {}
         }
     }
 
@@ -472,13 +416,13 @@ impl<B: Base> Working<B> {
         if let Err(e) = self.base.scan(&prefix, &prefix_end(&prefix), &mut visit) {
             self.error.get_or_insert(e);
         }
-        let map = &mut self.maps.referrers;
-        found.retain(|referrer| !map.contains_key(&(id, subject, *referrer)));
-        let (lowest, highest) = digest_bounds();
+        let map = &self.maps.referrers;
+        let subject = subject.pack(&mut self.numbers);
+        found.retain(|referrer| !map.contains_key(&(id, subject, referrer.pack(&mut self.numbers))));
         found.extend(
-            map.range((id, subject, lowest)..=(id, subject, highest))
+            map.range((id, subject, u32::MIN)..=(id, subject, u32::MAX))
                 .filter(|(_, slot)| slot.row.is_some())
-                .map(|((_, _, referrer), _)| *referrer),
+                .map(|((_, _, referrer), _)| Digest::unpack(*referrer, &self.numbers)),
         );
         found.sort_unstable();
         found
@@ -493,7 +437,7 @@ impl<B: Base> Working<B> {
             return Err(error);
         }
         let mut changes = Changes::default();
-        self.maps.changes(&mut changes);
+        self.maps.changes(&self.numbers, &mut changes);
         changes.sort();
         Ok((self.base, changes))
     }
@@ -506,28 +450,12 @@ impl Working<Stored<'_>> {
     /// Storage errors; the transaction must be given up then.
     pub fn flush(self) -> Result<(), StorageError> {
         let (mut table, changes) = self.finish()?;
-        write_changes(&mut table, &changes)
+        changes.write(&mut table)
     }
-}
-
-/// Writes changes in key order.
-pub(crate) fn write_changes(table: &mut Stored<'_>, changes: &Changes) -> Result<(), StorageError> {
-    for (key, row) in changes.iter() {
-        match row {
-            Some(row) => table.insert(key, row)?,
-            None => table.remove(key)?,
-        };
-    }
-    Ok(())
 }
 
 fn undecodable<T: Table>() -> String {
     format!("a row of table {} does not decode; rebuild the tables with `supercargo replay`", T::NAME)
-}
-
-fn digest_bounds() -> (Digest, Digest) {
-    let lowest = Digest::sha256([0; 32]);
-    (lowest, Digest::sha512([u8::MAX; 64]))
 }
 
 impl<B: Base> Rows for Working<B> {
@@ -538,18 +466,18 @@ impl<B: Base> Rows for Working<B> {
     fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
         let mut found: BTreeMap<Vec<u8>, (T::Key, T::Row)> = BTreeMap::new();
         let mut overlaid = foldhash::HashSet::default();
-        let (map, digests) = T::map(&mut self.maps);
-        map.each(digests, |key, slot| {
+        for (key, slot) in T::map(&mut self.maps).slots() {
+            let key = T::Key::unpack(*key, &self.numbers);
             let mut bytes = Vec::with_capacity(96);
-            T::write_key(key, &mut bytes);
+            T::write_key(&key, &mut bytes);
             if bytes.as_slice() < start || bytes.as_slice() >= end {
-                return;
+                continue;
             }
             if let Some(row) = &slot.row {
-                found.insert(bytes.clone(), (key.clone(), row.clone()));
+                found.insert(bytes.clone(), (key, row.clone()));
             }
             overlaid.insert(bytes);
-        });
+        }
         let mut from_base = 0;
         let mut corrupted = false;
         let mut visit = |key: &[u8], row: &[u8]| {

@@ -11,15 +11,15 @@ use supercargo_eventlog::{Db, LogError};
 use supercargo_model::{Digest, limits};
 use supercargo_projections::tables::{BlobRow, Blobs, prefix};
 use supercargo_projections::{
-    Fingerprints, Snapshot, Working, compare, fingerprints, fold, open_for_writing, prefix_end,
+    Fingerprints, Sieve, Snapshot, compare, fingerprints, fold, open_batch, prefix_end, write_batch,
 };
 
 use crate::folder::DataFolder;
 use crate::pushes::digest_of;
 use crate::{Error, Result, small};
 
-/// Rows that the fold of a verification holds in memory before it writes them down. About 50 MiB.
-const FOLD_ROWS: usize = 200_000;
+/// What the fold of a verification holds in memory before it is written down. Writing it takes as much again.
+const FOLD_BYTES: usize = 32 << 20;
 /// How many differences of the tables are named.
 const DIFFERENCES_MAX: usize = 100;
 
@@ -107,14 +107,14 @@ impl DataFolder {
         let scratch = scratch(self)?;
         let mut records = self.log.read_in(snapshot.transaction(), 0..of).map_err(Error::internal)?;
         let mut last_at = None;
+        let mut sieve = Sieve::default();
         let mut ended = false;
         while !ended {
             let mut txn = scratch.begin_write().map_err(Error::internal)?;
             txn.set_durability(redb::Durability::None).map_err(Error::internal)?;
             {
-                let table = open_for_writing(&txn, 1).map_err(Error::internal)?;
-                let mut state = Working::new(table);
-                while state.rows_held() < FOLD_ROWS {
+                let mut batch = open_batch(&txn, 1, sieve).map_err(Error::internal)?;
+                while batch.bytes_held() < FOLD_BYTES {
                     let record = match records.next() {
                         None => {
                             ended = true;
@@ -139,7 +139,7 @@ impl DataFolder {
                             .problem("log", format!("record {} is earlier than the one before", record.seq));
                     }
                     last_at = Some(record.at);
-                    fold(&mut state, &record);
+                    fold(&mut batch, &record);
                     report.records += 1;
                     if report.records.is_multiple_of(50_000)
                         && watch(VerifyProgress { step: VerifyStep::Folding, done: report.records, of })
@@ -148,7 +148,7 @@ impl DataFolder {
                         return Err(Error::Unavailable);
                     }
                 }
-                state.flush().map_err(Error::internal)?;
+                sieve = write_batch(&txn, 1, batch).map_err(Error::internal)?;
             }
             txn.commit().map_err(Error::internal)?;
         }

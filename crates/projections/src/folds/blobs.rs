@@ -33,7 +33,7 @@ pub(super) fn held<B: Base>(
     if let Some(since) = unheld_since {
         state.remove::<Orphans>(&(Wait::Unheld, since, NameId(0), digest));
     }
-    state.put::<Holders>(&(digest, name.id), ());
+    state.put_new::<Holders>(&(digest, name.id), ());
     names::count_in_repository(state, name.repository, |usage| {
         usage.bytes = usage.bytes.saturating_add(size);
     });
@@ -72,7 +72,7 @@ pub(super) fn released<B: Base>(state: &mut Working<B>, name: Name<'_>, digest: 
         *share = share.saturating_sub(size);
     });
     match after.holders {
-        0 => state.put::<Orphans>(&(Wait::Unheld, since, NameId(0), digest), ()),
+        0 => state.put_new::<Orphans>(&(Wait::Unheld, since, NameId(0), digest), ()),
         1 => names::count(state, NameId(after.holders_xor), |usage| {
             usage.shared_bytes = usage.shared_bytes.saturating_sub(size);
             usage.own_bytes = usage.own_bytes.saturating_add(size);

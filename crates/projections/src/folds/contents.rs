@@ -67,7 +67,7 @@ fn change_one<B: Base>(
             state.remove::<Orphans>(&(wait, since, name.id, digest));
         }
         if let ContentState::Waiting { since, wait } = new.state {
-            state.put::<Orphans>(&(wait, since, name.id, digest), ());
+            state.put_new::<Orphans>(&(wait, since, name.id, digest), ());
         }
     }
     count_presence(state, name, digest, &old, &new, why);

@@ -30,16 +30,16 @@ pub(super) fn pushed<B: Base>(
         contents::change(state, name, digest, Change::Pushed(record.at), |_| {});
         return;
     }
-    state.put::<Manifests>(
+    state.put_new::<Manifests>(
         &key,
         ManifestRow { manifest: manifest.clone(), at: record.at, by: record.actor.clone(), seq: record.seq },
     );
     for (target, kind) in targets(manifest) {
-        state.put::<References>(&(name.id, target, Source::Manifest(digest)), kind);
+        state.put_new::<References>(&(name.id, target, Source::Manifest(digest)), kind);
     }
     let mut subject_live = false;
     if let Some(subject) = manifest.subject {
-        state.put::<Referrers>(&(name.id, subject, digest), ());
+        state.put_new::<Referrers>(&(name.id, subject, digest), ());
         contents::change(state, name, subject, Change::Gained, |row| {
             row.referrers = row.referrers.saturating_add(1);
         });

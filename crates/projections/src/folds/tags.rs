@@ -24,7 +24,7 @@ pub(super) fn set<B: Base>(
         return;
     }
     // First what it points to now, so that what both the old and the new manifest hold is never let go.
-    state.put::<References>(&(name.id, digest, Source::Tag(tag.clone())), ReferenceKind::Tag);
+    state.put_new::<References>(&(name.id, digest, Source::Tag(tag.clone())), ReferenceKind::Tag);
     contents::change(state, name, digest, Change::Gained, |row| row.tags = row.tags.saturating_add(1));
     match before {
         Some(before) => unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Untagged }),

@@ -56,7 +56,7 @@ fn remove_child<B: Base>(state: &mut Working<B>, repository: &RepoKey, path: &st
         emptied
     });
     if emptied {
-        state.put::<EmptyFolders>(&(since, key.0, key.1), ());
+        state.put_new::<EmptyFolders>(&(since, key.0, key.1), ());
     }
 }
 

@@ -10,8 +10,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use redb::{Durability, ReadableTable};
-use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
+use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{Db, DockerApiVersion, Event, Log, Record, RedbLog, RepositoryConfig, codec};
+use supercargo_model::account::{Actions, Grant, Grantee, GroupName, TokenId, TokenKind, UserName};
 use supercargo_model::{Manifest, RepoKey, RepoName, Signed, Timestamp, media_type};
 use supercargo_projections::tables::{ALL, Blobs, Contents, Names, Table, Tags, prefix};
 use supercargo_projections::{
@@ -68,6 +69,51 @@ fn path() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
+/// Any event of accounts, likewise about a few that may never have been.
+fn account_event() -> impl Strategy<Value = Event> {
+    let user = || (0..2_usize).prop_map(|index| UserName::parse(["ann", "bob"][index]).unwrap());
+    let group = || (0..2_usize).prop_map(|index| GroupName::parse(["ops", "ann"][index]).unwrap());
+    let token = || (0..3_u128).prop_map(TokenId::from_u128);
+    let at = || (0..3_i64).prop_map(Timestamp::from_micros);
+    let grantee = prop_oneof![
+        Just(Grantee::Anonymous),
+        user().prop_map(Grantee::User),
+        group().prop_map(Grantee::Group)
+    ];
+    let grant = grantee.prop_map(|grantee| Grant {
+        grantee,
+        repositories: "docker-*".parse().unwrap(),
+        names: "**".parse().unwrap(),
+    });
+    prop_oneof![
+        (user(), any::<bool>()).prop_map(|(user, administrator)| {
+            Event::UserCreated { user, service: false, administrator, password: None }
+        }),
+        (user(), any::<bool>(), any::<bool>()).prop_map(|(user, administrator, disabled)| {
+            Event::UserChanged { user, administrator, disabled }
+        }),
+        user().prop_map(|user| Event::PasswordSet { user, password: None }),
+        user().prop_map(|user| Event::UserRemoved { user }),
+        group().prop_map(|group| Event::GroupCreated { group, description: String::new() }),
+        group().prop_map(|group| Event::GroupRemoved { group }),
+        (group(), user()).prop_map(|(group, user)| Event::MemberAdded { group, user }),
+        (group(), user()).prop_map(|(group, user)| Event::MemberRemoved { group, user }),
+        (token(), user(), option::of(at())).prop_map(|(token, user, expires_at)| Event::TokenIssued {
+            token,
+            user,
+            token_kind: TokenKind::Access,
+            description: String::new(),
+            secret_sha256: [7; 32],
+            expires_at,
+        }),
+        (token(), user()).prop_map(|(token, user)| Event::TokenRevoked { token, user }),
+        vec((token(), at()).prop_map(|(token, at)| TokenUse { token, at }), 0..3)
+            .prop_map(|uses| Event::TokensUsed { uses }),
+        grant.clone().prop_map(|grant| Event::PermissionSet { grant, actions: Actions::ALL }),
+        grant.prop_map(|grant| Event::PermissionRemoved { grant }),
+    ]
+}
+
 /// Any event at all, about things that may never have been.
 fn event() -> impl Strategy<Value = Event> {
     let config = prop_oneof![Just(DockerApiVersion::V1), Just(DockerApiVersion::Both)]
@@ -121,6 +167,7 @@ fn event() -> impl Strategy<Value = Event> {
             Event::FoldersPruned { repository, paths }
         }),
         1 => digest().prop_map(|digest| Event::BlobRotFound { digest, rot: Rot::Missing }),
+        4 => account_event(),
     ]
 }
 
@@ -132,8 +179,11 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     })
 }
 
+/// The file in a folder.
+const FILE: &str = "t.redb";
+
 struct Folder {
-    _path: tempfile::TempDir,
+    path: tempfile::TempDir,
     db: Arc<Db>,
     log: RedbLog,
 }
@@ -143,9 +193,9 @@ impl Folder {
         // In memory where there is such a place: nothing here is about disks.
         let memory = Path::new("/dev/shm");
         let path = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let db = Arc::new(Db::open(&path.path().join("t.redb"), 4 << 20).unwrap());
+        let db = Arc::new(Db::open(&path.path().join(FILE), 4 << 20).unwrap());
         let log = RedbLog::new(Arc::clone(&db)).unwrap();
-        Folder { _path: path, db, log }
+        Folder { path, db, log }
     }
 
     /// Appends records and folds them, a group a commit, as the writer does.
@@ -291,6 +341,7 @@ proptest! {
         records in records(),
         sizes in vec(1..12_usize, 1..6),
         interruptions in vec(any::<prop::sample::Index>(), 0..4),
+        batch_bytes in 0..40_000_usize,
     ) {
         let expected = folded(&records);
         let live = Folder::new();
@@ -302,6 +353,14 @@ proptest! {
         live.rebuild(false).unwrap();
         prop_assert_eq!(generation(&live.db.begin_read().unwrap()).unwrap(), 2);
         prop_assert_eq!(&live.fingerprints(), &prints);
+        prop_assert_eq!(&live.rows(), &expected);
+
+        // In batches, each over what those before it left.
+        Rebuilder::new(&live.db, &live.log)
+            .batch_bytes(batch_bytes)
+            .run(|_| ControlFlow::Continue(()))
+            .unwrap();
+        prop_assert_eq!(generation(&live.db.begin_read().unwrap()).unwrap(), 3);
         prop_assert_eq!(&live.rows(), &expected);
 
         // Broken off wherever the log happened to end, and gone on with.
@@ -361,6 +420,25 @@ fn a_rebuild_can_be_broken_off_in_the_midst_of_a_batch() {
         .unwrap();
     assert_eq!(seen, [(20_500, 20_500)], "it goes on where it stopped");
     assert_eq!(folder.rows(), folded(&records));
+}
+
+/// What a batch replaces is room for the next, and what a rebuild replaces is room for the next rebuild.
+#[test]
+fn rebuilding_again_does_not_grow_the_file() {
+    let folder = Folder::new();
+    folder.log.append(0, &sensible(4_000)).unwrap();
+    let rebuild = || {
+        Rebuilder::new(&folder.db, &folder.log)
+            .batch_bytes(50_000)
+            .run(|_| ControlFlow::Continue(()))
+            .unwrap();
+        std::fs::metadata(folder.path.path().join(FILE)).unwrap().len()
+    };
+    rebuild();
+    let second = rebuild();
+    for _ in 0..4 {
+        assert_eq!(rebuild(), second);
+    }
 }
 
 #[test]
