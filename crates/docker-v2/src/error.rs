@@ -312,6 +312,7 @@ impl From<supercargo_registry::Error> for Failure {
             Error::ManifestUnknown(_) => told(Code::ManifestUnknown),
             Error::ManifestBlobUnknown(missing) => with_digests(told(Code::ManifestBlobUnknown), missing),
             Error::ManifestInvalid(ManifestError::TooLarge) => told(Code::ManifestTooLarge),
+            Error::ManifestInvalid(ManifestError::Digest(_)) => told(Code::DigestInvalid),
             Error::ManifestInvalid(_) => told(Code::ManifestInvalid),
             Error::DigestMismatch { .. } => told(Code::DigestInvalid),
             Error::UploadUnknown => told(Code::BlobUploadUnknown),

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Signed, limits, media_type};
+use crate::{Digest, ParseError, Signed, limits, media_type};
 
 /// What a manifest says of a piece of content (OCI image specification, "Content Descriptors").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub enum ManifestError {
     /// Not a JSON object, or a member is not of the kind that the specification gives it.
     #[error("the manifest is not valid: {0}")]
     Malformed(String),
+    /// A digest in it is none, or of another algorithm.
+    #[error("the manifest is not valid: {0}")]
+    Digest(#[from] ParseError),
     /// The `mediaType` member contradicts the Content-Type header.
     #[error("the manifest's mediaType is {inside:?} but it was sent as {sent:?}")]
     MediaTypeMismatch {
@@ -93,7 +96,7 @@ struct Wire {
 struct WireDescriptor {
     #[serde(default)]
     media_type: String,
-    digest: Digest,
+    digest: String,
     #[serde(default)]
     size: u64,
     #[serde(default)]
@@ -114,11 +117,13 @@ struct WirePlatform {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireFsLayer {
-    blob_sum: Digest,
+    blob_sum: String,
 }
 
-impl From<WireDescriptor> for Descriptor {
-    fn from(wire: WireDescriptor) -> Descriptor {
+impl TryFrom<WireDescriptor> for Descriptor {
+    type Error = ManifestError;
+
+    fn try_from(wire: WireDescriptor) -> Result<Descriptor, ManifestError> {
         // A foreign layer is one whose media type says so; urls alone, on an ordinary layer, are a hint.
         let foreign =
             media_type::is_foreign_layer(&wire.media_type) && wire.urls.is_some_and(|u| !u.is_empty());
@@ -126,7 +131,8 @@ impl From<WireDescriptor> for Descriptor {
             Some(variant) if !variant.is_empty() => format!("{}/{}/{variant}", p.os, p.architecture),
             _ => format!("{}/{}", p.os, p.architecture),
         });
-        Descriptor { media_type: wire.media_type, digest: wire.digest, size: wire.size, platform, foreign }
+        let digest = Digest::parse(&wire.digest)?;
+        Ok(Descriptor { media_type: wire.media_type, digest, size: wire.size, platform, foreign })
     }
 }
 
@@ -162,23 +168,27 @@ impl Manifest {
         {
             return Err(ManifestError::MediaTypeMismatch { inside, sent: media_type.to_owned() });
         }
-        let descriptors =
-            |list: Option<Vec<WireDescriptor>>| list.unwrap_or_default().into_iter().map(Descriptor::from);
-        let schema1_layers = wire.fs_layers.unwrap_or_default().into_iter().map(|layer| Descriptor {
-            media_type: String::new(),
-            digest: layer.blob_sum,
-            size: 0,
-            platform: None,
-            foreign: false,
+        let descriptors = |list: Option<Vec<WireDescriptor>>| {
+            list.unwrap_or_default().into_iter().map(Descriptor::try_from)
+        };
+        let schema1_layers = wire.fs_layers.unwrap_or_default().into_iter().map(|layer| {
+            Ok(Descriptor {
+                media_type: String::new(),
+                digest: Digest::parse(&layer.blob_sum)?,
+                size: 0,
+                platform: None,
+                foreign: false,
+            })
         });
+        let layers = descriptors(wire.layers).chain(descriptors(wire.blobs)).chain(schema1_layers);
         let manifest = Manifest {
             media_type: media_type.to_owned(),
             size: payload.len() as u64,
             artifact_type: wire.artifact_type.filter(|kind| !kind.is_empty()),
-            config: wire.config.map(Descriptor::from),
-            layers: descriptors(wire.layers).chain(descriptors(wire.blobs)).chain(schema1_layers).collect(),
-            children: descriptors(wire.manifests).collect(),
-            subject: wire.subject.map(|subject| subject.digest),
+            config: wire.config.map(Descriptor::try_from).transpose()?,
+            layers: layers.collect::<Result<_, ManifestError>>()?,
+            children: descriptors(wire.manifests).collect::<Result<_, ManifestError>>()?,
+            subject: wire.subject.map(Descriptor::try_from).transpose()?.map(|subject| subject.digest),
             annotations: wire.annotations.unwrap_or_default().into_iter().collect(),
             signed,
         };
@@ -325,6 +335,14 @@ mod tests {
             &format!(r#"{{"mediaType":"a/b","config":{{"digest":"{}"}}}}"#, digest(1)),
         ] {
             assert!(parse(oci, bad.as_bytes()).is_err(), "{bad:?} passed");
+        }
+        for digest in ["sha256:00", "", "md5:00000000000000000000000000000000"] {
+            for place in [r#""subject":X"#, r#""layers":[X]"#, r#""manifests":[X]"#, r#""blobs":[X]"#] {
+                let json = format!("{{{}}}", place.replace('X', &format!(r#"{{"digest":"{digest}"}}"#)));
+                assert!(matches!(parse("a/b", json.as_bytes()), Err(ManifestError::Digest(_))), "{json}");
+            }
+            let json = format!(r#"{{"fsLayers":[{{"blobSum":"{digest}"}}]}}"#);
+            assert!(matches!(parse("a/b", json.as_bytes()), Err(ManifestError::Digest(_))), "{json}");
         }
         let large = vec![b' '; limits::MANIFEST_BYTES_MAX + 1];
         assert_eq!(parse(oci, &large), Err(ManifestError::TooLarge));

@@ -131,7 +131,7 @@ fn what_is_malformed_is_refused_and_changes_nothing() {
         (manifest(OCI_MANIFEST, &format!("{missing} trailing")), 400, "MANIFEST_INVALID"),
         (manifest(OCI_MANIFEST, &missing.replace("\"size\":1", "\"size\":-1")), 400, "MANIFEST_INVALID"),
         (manifest(OCI_MANIFEST, &missing.replace("\"size\":1", "\"size\":1e99")), 400, "MANIFEST_INVALID"),
-        (manifest(OCI_MANIFEST, &missing.replace(SHA, "sha256:00")), 400, "MANIFEST_INVALID"),
+        (manifest(OCI_MANIFEST, &missing.replace(SHA, "sha256:00")), 400, "DIGEST_INVALID"),
         (manifest(OCI_MANIFEST, &missing.replace("[]", "{}")), 400, "MANIFEST_INVALID"),
         (manifest(OCI_MANIFEST, &missing.replace("[]", "[7]")), 400, "MANIFEST_INVALID"),
         (manifest(OCI_MANIFEST, &many), 400, "MANIFEST_INVALID"),
