@@ -117,6 +117,15 @@ impl Login {
         })
     }
 
+    /// The names that a bearer token is for; `None` for what is good for every name.
+    pub fn names(&self) -> Option<impl Iterator<Item = &RepoName>> {
+        let bearer = self.bearer.as_ref()?;
+        Some(bearer.access.iter().filter_map(|access| match &access.resource {
+            Resource::Repository { name, .. } => Some(name),
+            Resource::Catalog => None,
+        }))
+    }
+
     /// Whether what was sent is good for listing names.
     pub fn covers_catalog(&self) -> bool {
         self.bearer.as_ref().is_none_or(|bearer| {

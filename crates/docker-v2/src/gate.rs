@@ -249,6 +249,17 @@ impl Surface {
         })
     }
 
+    /// The names that the caller may take something from with what it sent, at most `n`. How long it takes to find
+    /// them does not depend on what they hold.
+    pub(crate) fn names_to_pull(&self, parts: &Parts, n: usize) -> Result<Vec<RepoName>, Failure> {
+        let admitted = parts.extensions.get::<Admitted>();
+        if let Some(names) = admitted.and_then(|admitted| admitted.login.names()) {
+            return Ok(names.filter(|name| self.may_pull(parts, name)).take(n).cloned().collect());
+        }
+        let shown = |name: &RepoName| self.may_pull(parts, name);
+        Ok(self.registry.catalog(self.repository(), None, n, shown)?.entries)
+    }
+
     /// Whether the caller may take something from every name, so that none has to be asked for.
     pub(crate) fn may_pull_everything(&self, parts: &Parts) -> bool {
         let admitted = parts.extensions.get::<Admitted>();

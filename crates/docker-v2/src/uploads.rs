@@ -14,6 +14,9 @@ use crate::query::Query;
 use crate::range::ChunkRange;
 use crate::response::{self, CONTENT_DIGEST, UPLOAD_UUID};
 
+/// Most names that are looked at for a blob to mount, where the caller may not read all. Past them it is an upload.
+const MOUNT_NAMES_MAX: usize = 1000;
+
 /// Where a blob may be mounted from: `None` from nowhere, `Some(None)` from anywhere. What the caller may not read
 /// is as if it were not there.
 fn readable(
@@ -28,8 +31,8 @@ fn readable(
     if let Some(from) = from {
         return Ok(surface.may_pull(parts, &from).then_some(Some(from)));
     }
-    let holder =
-        surface.registry.holder(surface.repository(), digest, |name| surface.may_pull(parts, name))?;
+    let among = surface.names_to_pull(parts, MOUNT_NAMES_MAX)?;
+    let holder = surface.registry.holder(surface.repository(), digest, among)?;
     Ok(holder.map(Some))
 }
 

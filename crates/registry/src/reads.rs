@@ -9,8 +9,7 @@ use futures_util::{StreamExt, stream};
 use supercargo_blobs::{BlobFile, StoreError};
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits};
 use supercargo_projections::tables::{
-    BlobRow, Blobs, Contents, Holders, Manifests, NameId, Names, NamesById, Referrers, Repositories, Table,
-    Tags, prefix,
+    BlobRow, Blobs, Contents, Manifests, NameId, Names, Referrers, Repositories, Table, Tags, prefix,
 };
 use supercargo_projections::{KeyWriter, Snapshot, prefix_end};
 
@@ -307,7 +306,8 @@ impl Registry {
         page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), _| Some(name).filter(&shown))
     }
 
-    /// A name of the repository that holds a blob, and that the caller may know of.
+    /// The first of these names that holds a blob. How long it takes depends on the names, and not on who else
+    /// holds it.
     ///
     /// # Errors
     /// Storage errors.
@@ -315,25 +315,17 @@ impl Registry {
         &self,
         repository: &RepoKey,
         digest: &Digest,
-        known: impl Fn(&RepoName) -> bool,
+        among: impl IntoIterator<Item = RepoName>,
     ) -> Result<Option<RepoName>> {
         let snapshot = self.snapshot()?;
-        let prefix = prefix::holders(digest);
-        let mut found = None;
-        let mut failed = None;
-        let mut each = |(_, id): (Digest, NameId), ()| {
-            let name = snapshot.get::<NamesById>(&id).and_then(|name| {
-                let held = snapshot.get::<Contents>(&(id, *digest))?.is_some_and(|content| content.blob);
-                Ok(name.filter(|(key, name)| held && key == repository && known(name)))
-            });
-            match name {
-                Ok(name) => found = name.map(|(_, name)| name),
-                Err(e) => failed = Some(e),
+        for name in among {
+            let Some(id) = name_id(&snapshot, repository, &name)? else { continue };
+            let content = snapshot.get::<Contents>(&(id, *digest)).map_err(Error::internal)?;
+            if content.is_some_and(|content| content.blob) {
+                return Ok(Some(name));
             }
-            found.is_none() && failed.is_none()
-        };
-        snapshot.visit::<Holders>(&prefix, &prefix_end(&prefix), &mut each).map_err(Error::internal)?;
-        failed.map_or(Ok(found), |e| Err(Error::internal(e)))
+        }
+        Ok(None)
     }
 
     /// Referrers of a subject after `last`, at most `n`, by digest; those of an artifact type, where one is
