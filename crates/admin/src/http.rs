@@ -20,7 +20,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use supercargo_access::{Authority, Passwords};
@@ -172,20 +172,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asking, Self::Rejection> {
-        let text = |name: &HeaderName| {
-            let text = String::from_utf8_lossy(parts.headers.get(name)?.as_bytes()).into_owned();
-            Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
-        };
-        Ok(Asking(Caller {
-            actor: parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, |who| who.actor.clone()),
-            origin: Origin {
-                api: Api::Admin,
-                remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
-                user_agent: text(&header::USER_AGENT),
-                request_id: text(&REQUEST_ID),
-            },
-        }))
+        let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, |who| who.actor.clone());
+        Ok(Asking(caller(&parts.headers, &parts.extensions, actor)))
     }
+}
+
+/// Who a request comes from, as it is recorded.
+fn caller(headers: &HeaderMap, extensions: &Extensions, actor: Actor) -> Caller {
+    let text = |name: &HeaderName| {
+        let text = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
+        Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
+    };
+    let origin = Origin {
+        api: Api::Admin,
+        remote: extensions.get::<Peer>().map(|peer| peer.0),
+        user_agent: text(&header::USER_AGENT),
+        request_id: text(&REQUEST_ID),
+    };
+    Caller { actor, origin }
 }
 
 /// Runs what blocks away from the async threads.

@@ -133,6 +133,10 @@ fn users_come_with_the_passwords_that_they_have() {
         assert!(importing.logs_in("ann", "old password"));
         assert_eq!(importing.hashes("ann"), ["2y", "argon2id"]);
     }
+    // The administration API keeps it, too, whatever it lets them do.
+    let bob = basic("bob", "another old one");
+    importing.guarded.ask("GET", "/api/supercargo/v1/users", Some(&bob)).expect(403);
+    assert_eq!(importing.hashes("bob"), ["2y", "argon2id"]);
     assert!(importing.logs_in("bob", "another old one"));
     assert!(importing.logs_in("cy", PASSWORD) && importing.logs_in("writer", PASSWORD));
     assert_eq!(importing.hashes("cy"), ["argon2id"]);

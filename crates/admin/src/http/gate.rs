@@ -11,13 +11,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
-use supercargo_access::{Credentials, Login, Refused, Rights};
+use supercargo_access::{Credentials, Login, PasswordUpgrade, Refused, Rights};
 use supercargo_eventlog::Actor;
 use supercargo_model::account::Grant;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::{Error, Peer, RepositoryChange};
 
-use super::{BASE, Shared};
+use super::{BASE, Shared, caller};
 use crate::error::Refusal;
 
 /// What tokens would have to be for. No bearer token is ever issued for it.
@@ -110,10 +110,17 @@ pub(super) async fn admit(State(admin): Shared, mut request: Request, next: Next
     };
     let from = request.extensions().get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
     let login = authority.authenticate(Some(&credentials), SERVICE, from, admin.registry.now()).await;
-    let identity = match login {
-        Ok(Login { identity, .. }) => identity,
+    let Login { identity, upgrade, .. } = match login {
+        Ok(login) => login,
         Err(refused) => return refusal(refused),
     };
+    if let Some(PasswordUpgrade { user, replaces, hash }) = upgrade {
+        let caller = caller(request.headers(), request.extensions(), Actor::User(user.to_string()));
+        // The old hash goes on being good, so a login need not fail with this.
+        if let Err(error) = admin.registry.upgrade_password(&caller, user, replaces, hash).await {
+            tracing::warn!(%error, "a password's better hash was not recorded");
+        }
+    }
     let rights = match authority.rights(&identity) {
         Ok(rights) => Arc::new(rights),
         Err(error) => return Refusal::from(Error::Internal(error.to_string())).into_response(),
