@@ -22,7 +22,8 @@ pub use changes::Changes;
 pub use codec::KeyWriter;
 pub use folds::{fold, targets};
 pub use rebuild::{
-    RebuildError, RebuildProgress, Rebuilder, generation, open_for_writing, open_generation, table_definition,
+    LAYOUT, RebuildError, RebuildProgress, Rebuilder, generation, open_for_writing, open_generation,
+    table_definition,
 };
 pub use sieve::{Sieve, Sieved};
 pub use snapshot::Snapshot;

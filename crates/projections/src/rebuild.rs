@@ -19,6 +19,14 @@ const GENERATIONS: TableDefinition<'static, &'static str, (u64, u64)> = TableDef
 const IN_USE: &str = "in use";
 const BUILDING: &str = "building";
 
+/// `layout in use` and `layout building` → (the [`LAYOUT`] that those tables have, 0).
+const LAYOUT_IN_USE: &str = "layout in use";
+const LAYOUT_BUILDING: &str = "layout building";
+
+/// How keys and rows are written, and what the folds make of records. It is raised with every change of either, and
+/// tables that have another are folded anew when their data folder is opened.
+pub const LAYOUT: u64 = 1;
+
 /// What a batch holds in memory before it is written. Writing it takes as much again.
 const BATCH_BYTES: usize = 128 << 20;
 /// Records between two looks at the clock of whoever watches.
@@ -154,6 +162,7 @@ impl<'d> Rebuilder<'d> {
                 sieve = write_batch(&txn, generation, batch).map_err(|e| self.storage(e))?;
                 let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
                 generations.insert(BUILDING, (generation, at)).map_err(|e| self.storage(e))?;
+                generations.insert(LAYOUT_BUILDING, (LAYOUT, 0)).map_err(|e| self.storage(e))?;
             }
             txn.commit().map_err(|e| self.storage(e))?;
             if broken_off || watch(RebuildProgress { folded: at, of }).is_break() {
@@ -178,11 +187,39 @@ impl<'d> Rebuilder<'d> {
         Ok(sieve)
     }
 
-    /// The generation to build and how far it has come.
+    /// Whether the tables in use have this program's [`LAYOUT`]. Those of a new file have none.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn is_current(&self) -> Result<bool, RebuildError> {
+        let layout = self.row(&self.db.begin_read()?, LAYOUT_IN_USE)?;
+        Ok(layout.is_some_and(|(layout, _)| layout == LAYOUT))
+    }
+
+    /// Gives the tables of a new file, in which nothing is yet, this program's [`LAYOUT`]. One durable commit.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn begin(&self) -> Result<(), RebuildError> {
+        let txn = self.db.begin_write()?;
+        {
+            let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
+            generations.insert(LAYOUT_IN_USE, (LAYOUT, 0)).map_err(|e| self.storage(e))?;
+        }
+        txn.commit().map_err(|e| self.storage(e))
+    }
+
+    /// The generation to build and how far it has come. One that another program began, with another layout, is given
+    /// up.
     fn resume(&self) -> Result<(u64, u64), RebuildError> {
         let txn = self.db.begin_read()?;
+        let begun = self.row(&txn, LAYOUT_BUILDING)?;
+        if begun.is_none_or(|(layout, _)| layout != LAYOUT) {
+            self.abandon()?;
+        }
+        let txn = self.db.begin_read()?;
         let in_use = generation(&txn).map_err(|e| self.storage(e))?;
-        Ok(self.building(&txn)?.unwrap_or((in_use + 1, 0)))
+        Ok(self.row(&txn, BUILDING)?.unwrap_or((in_use + 1, 0)))
     }
 
     /// One durable commit: the new generation is in use, the old one is gone.
@@ -192,6 +229,8 @@ impl<'d> Rebuilder<'d> {
             let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
             let old = generations.get(IN_USE).map_err(|e| self.storage(e))?.map_or(1, |row| row.value().0);
             generations.remove(BUILDING).map_err(|e| self.storage(e))?;
+            generations.remove(LAYOUT_BUILDING).map_err(|e| self.storage(e))?;
+            generations.insert(LAYOUT_IN_USE, (LAYOUT, 0)).map_err(|e| self.storage(e))?;
             generations.insert(IN_USE, (generation, position)).map_err(|e| self.storage(e))?;
             // Made even where the log is empty, so that the generation in use always exists.
             drop(open_for_writing(&txn, generation).map_err(|e| self.storage(e))?);
@@ -206,12 +245,13 @@ impl<'d> Rebuilder<'d> {
     /// # Errors
     /// Storage errors.
     pub fn abandon(&self) -> Result<bool, RebuildError> {
-        if self.building(&self.db.begin_read()?)?.is_none() {
+        if self.row(&self.db.begin_read()?, BUILDING)?.is_none() {
             return Ok(false);
         }
         let txn = self.db.begin_write()?;
         {
             let mut generations = txn.open_table(GENERATIONS).map_err(|e| self.storage(e))?;
+            generations.remove(LAYOUT_BUILDING).map_err(|e| self.storage(e))?;
             let building =
                 generations.remove(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value().0);
             if let Some(generation) = building {
@@ -222,10 +262,10 @@ impl<'d> Rebuilder<'d> {
         Ok(true)
     }
 
-    /// The unfinished generation, where there is one, and how far it has come.
-    fn building(&self, txn: &ReadTransaction) -> Result<Option<(u64, u64)>, RebuildError> {
+    /// A row of the table of generations.
+    fn row(&self, txn: &ReadTransaction, key: &str) -> Result<Option<(u64, u64)>, RebuildError> {
         match txn.open_table(GENERATIONS) {
-            Ok(table) => Ok(table.get(BUILDING).map_err(|e| self.storage(e))?.map(|row| row.value())),
+            Ok(table) => Ok(table.get(key).map_err(|e| self.storage(e))?.map(|row| row.value())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(e) => Err(self.storage(e)),
         }

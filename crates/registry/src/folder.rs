@@ -6,14 +6,19 @@
 //! <data>/uploads/…           upload sessions          (see supercargo-blobs)
 //! ```
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use supercargo_blobs::{BlobStore, StoreOptions};
-use supercargo_eventlog::{Db, DbError, RedbLog};
+use supercargo_eventlog::{Db, DbError, Log, RedbLog};
+use supercargo_projections::{RebuildError, Rebuilder};
 
 /// The file in a data folder that holds the log and the tables.
 pub const DATABASE_FILE: &str = "supercargo.redb";
+
+/// Records between two lines that say how far the folding of a whole log has come: some seconds.
+const TOLD_EVERY_RECORDS: u64 = 500_000;
 
 /// Why a data folder can't be opened. The text is fit to be shown to a person.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +53,8 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Opens a data folder. `create` makes one where there is none. Blocks.
+    /// Opens a data folder. `create` makes one where there is none. Blocks; for as long as a replay takes where
+    /// another version of the program wrote the tables in another layout.
     ///
     /// # Errors
     /// [`OpenError`], as its variants say.
@@ -71,6 +77,7 @@ impl DataFolder {
         })?;
         let db = Arc::new(db);
         let log = RedbLog::new(Arc::clone(&db)).map_err(|e| storage(e.to_string()))?;
+        lay_out(&db, &log).map_err(|e| storage(e.to_string()))?;
         let blobs = BlobStore::open(path, store).map_err(|e| storage(e.to_string()))?;
         Ok(DataFolder { path: path.to_owned(), db, log, blobs })
     }
@@ -78,5 +85,75 @@ impl DataFolder {
     /// The log.
     pub fn log(&self) -> &RedbLog {
         &self.log
+    }
+}
+
+/// Folds the log again where the tables are not laid out as this program reads and writes them. If that is interrupted
+/// the next one goes on.
+fn lay_out(db: &Db, log: &RedbLog) -> Result<(), RebuildError> {
+    let rebuilder = Rebuilder::new(db, log);
+    if rebuilder.is_current()? {
+        return Ok(());
+    }
+    let records = log.size()?;
+    if records == 0 {
+        return rebuilder.begin();
+    }
+    tracing::warn!(records, "the tables are those of another version of the program: folding the log anew");
+    let mut told = 0;
+    rebuilder.run(|progress| {
+        if progress.folded - told >= TOLD_EVERY_RECORDS {
+            told = progress.folded;
+            tracing::info!(folded = progress.folded, of = progress.of, "folding the log anew");
+        }
+        ControlFlow::Continue(())
+    })?;
+    tracing::info!(records, "the log is folded");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::TableDefinition;
+    use supercargo_eventlog::{Actor, Api, Event, Origin, Record, RepositoryConfig};
+    use supercargo_model::{RepoKey, Timestamp};
+    use supercargo_projections::tables::Repositories;
+    use supercargo_projections::{LAYOUT, Snapshot};
+
+    use super::*;
+
+    fn open(path: &Path) -> DataFolder {
+        DataFolder::open(path, true, 1 << 20, StoreOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn tables_of_another_layout_are_folded_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = RepoKey::parse("docker-local").unwrap();
+        let data = open(folder.path());
+        assert!(Rebuilder::new(&data.db, &data.log).is_current().unwrap());
+        let origin = Origin { api: Api::Startup, remote: None, user_agent: None, request_id: None };
+        let event = Event::RepositoryCreated { repository: key.clone(), config: RepositoryConfig::default() };
+        let record = Record {
+            seq: 0,
+            id: uuid::Uuid::nil(),
+            at: Timestamp::default(),
+            actor: Actor::Anonymous,
+            origin,
+            event,
+        };
+        // In the log and, as another program might have it, in no table of ours.
+        data.log.append(0, &[record]).unwrap();
+        let txn = data.db.begin_write().unwrap();
+        txn.open_table(TableDefinition::<&str, (u64, u64)>::new("generations"))
+            .unwrap()
+            .insert("layout in use", (LAYOUT + 1, 0))
+            .unwrap();
+        txn.commit().unwrap();
+        drop(data);
+
+        let data = open(folder.path());
+        assert!(Rebuilder::new(&data.db, &data.log).is_current().unwrap());
+        assert!(Snapshot::open(&data.db).unwrap().get::<Repositories>(&key).unwrap().is_some());
     }
 }

@@ -3,21 +3,22 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use redb::{Durability, ReadableTable};
+use redb::{Durability, ReadableTable, TableDefinition};
+use sha2::{Digest as _, Sha256};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{Db, DockerApiVersion, Event, Log, Record, RedbLog, RepositoryConfig, codec};
 use supercargo_model::account::{Actions, Grant, Grantee, GroupName, TokenId, TokenKind, UserName};
 use supercargo_model::{Manifest, RepoKey, RepoName, Signed, Timestamp, media_type};
 use supercargo_projections::tables::{ALL, Blobs, Contents, Names, Table, Tags, prefix};
 use supercargo_projections::{
-    Changes, Empty, Fingerprints, RebuildError, Rebuilder, Rows, Snapshot, Stored, Tracked, Working, compare,
-    fingerprints, fold, generation, open_for_writing, prefix_end, table_definition,
+    Changes, Empty, Fingerprints, LAYOUT, RebuildError, Rebuilder, Rows, Snapshot, Stored, Tracked, Working,
+    compare, fingerprints, fold, generation, open_for_writing, prefix_end, table_definition,
 };
 
 use crate::world::{
@@ -449,6 +450,67 @@ fn an_empty_log_has_empty_tables() {
     assert_eq!(folder.rows(), Memory::default());
     assert_eq!(folder.fingerprints().len(), ALL.len());
     assert_eq!(generation(&folder.db.begin_read().unwrap()).unwrap(), 2);
+}
+
+/// What another program began with another layout is not gone on with, and what it finished is known for that.
+#[test]
+fn tables_have_a_layout() {
+    let folder = Folder::new();
+    let rebuilder = Rebuilder::new(&folder.db, &folder.log);
+    assert!(!rebuilder.is_current().unwrap());
+    rebuilder.begin().unwrap();
+    assert!(rebuilder.is_current().unwrap());
+
+    folder.live(&[&sensible(40)]);
+    let prints = folder.fingerprints();
+    assert!(matches!(folder.rebuild(true), Err(RebuildError::Interrupted { at: 40 })));
+    let txn = folder.db.begin_write().unwrap();
+    {
+        let mut generations =
+            txn.open_table(TableDefinition::<&str, (u64, u64)>::new("generations")).unwrap();
+        for layout in ["layout in use", "layout building"] {
+            generations.insert(layout, (LAYOUT + 1, 0)).unwrap();
+        }
+        let mut building = open_for_writing(&txn, 2).unwrap();
+        building.insert(&b"\x01left over"[..], &b""[..]).unwrap();
+    }
+    txn.commit().unwrap();
+    assert!(!rebuilder.is_current().unwrap());
+    folder.rebuild(false).unwrap();
+    assert!(rebuilder.is_current().unwrap());
+    assert_eq!(folder.fingerprints(), prints);
+}
+
+/// Rows as this layout has them. Where one that a log could bring about before is another now, raise [`LAYOUT`], so
+/// that tables from before are folded anew; then, and where there are only new ones, write down what is found here.
+#[test]
+fn a_change_of_the_rows_is_noticed() {
+    let (LAYOUT, expected) = (1, "sha256:d7decd00cfe5b2b71ff7a43c425552a99f858cb0cf0fceb4d542eae1e00ba0b8")
+    else {
+        panic!("the layout was raised: write down its fingerprint, too");
+    };
+    let mut records = sensible(100);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/events");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(fixtures)
+        .unwrap()
+        .flat_map(|version| std::fs::read_dir(version.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "bin"))
+        .collect();
+    files.sort();
+    let events = files.iter().map(|file| codec::decode(&std::fs::read(file).unwrap()).unwrap().event);
+    for (seq, event) in (100..).zip(events) {
+        records.push(record(seq, Timestamp::from_micros(seq.cast_signed()), event));
+    }
+    let all = folded(&records).0;
+    let mut found = Sha256::new();
+    all.iter().for_each(|(key, row)| {
+        for part in [key, row] {
+            found.update((part.len() as u64).to_le_bytes());
+            found.update(part);
+        }
+    });
+    assert_eq!(supercargo_model::Digest::sha256(found.finalize().into()).to_string(), expected);
 }
 
 /// Blobs, manifests and tags, over and over, in the order of pushes.
