@@ -100,13 +100,17 @@ name_type! {
 
 name_type! {
     /// What a user is called: 1 to 64 letters, digits and `.` `_` `-` `@` `+`, starting with a letter or digit.
-    /// Upper and lower case differ.
-    UserName, is_account_name, ParseError::UserName
+    /// Upper and lower case differ. Nobody is called `anonymous` or `system`: records say so of those who are nobody.
+    UserName, is_user_name, ParseError::UserName
 }
 
 name_type! {
     /// What a group is called: as a user's name.
     GroupName, is_account_name, ParseError::GroupName
+}
+
+fn is_user_name(s: &str) -> bool {
+    is_account_name(s) && s != "anonymous" && s != "system"
 }
 
 /// No colon: HTTP's Basic scheme ends a user's name with one (RFC 7617, section 2).
