@@ -541,6 +541,11 @@ impl Event {
         )
     }
 
+    /// Whether it changes who may do what. Tokens are looked up each time they are sent.
+    pub const fn changes_rights(&self) -> bool {
+        self.is_of_accounts() && !matches!(self, Event::TokenIssued { .. } | Event::TokenRevoked { .. })
+    }
+
     /// The tag that the event is about, where it is about one.
     pub const fn tag(&self) -> Option<&Tag> {
         match self {

@@ -244,7 +244,7 @@ impl Writer {
                     self.next += records;
                     self.last_at = group.records.last().map_or(self.last_at, |record| record.at);
                     self.parts.hot.changed(group.records.iter().map(|record| &record.event));
-                    if group.records.iter().any(|record| record.event.is_of_accounts()) {
+                    if group.records.iter().any(|record| record.event.changes_rights()) {
                         self.parts.accounts_epoch.fetch_add(1, Ordering::Release);
                     }
                     // Not before memory knows: whoever finds something there must not be promised it then.
