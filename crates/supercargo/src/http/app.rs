@@ -197,9 +197,9 @@ impl App {
             return peer;
         }
         let mut client = peer;
-        let lines: Vec<&str> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-        for address in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        // Nothing is believed that stands before what can't be read.
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev().map_while(|line| line.to_str().ok());
+        for address in lines.flat_map(|line| line.rsplit(',')) {
             let Ok(address) = address.trim().parse::<IpAddr>() else { break };
             client = address.to_canonical();
             if !trusted(client) {
