@@ -7,6 +7,7 @@
 //! ```
 
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,7 +68,9 @@ impl DataFolder {
         let storage = |message: String| OpenError::Storage { path: path.to_owned(), message };
         let file = path.join(DATABASE_FILE);
         if create {
-            std::fs::create_dir_all(path).map_err(|e| storage(e.to_string()))?;
+            // It holds hashes of passwords, and content that not everybody may read.
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
+            made.map_err(|e| storage(e.to_string()))?;
         } else if !file.exists() {
             return Err(OpenError::Missing(path.to_owned()));
         }
