@@ -391,7 +391,11 @@ impl Authority {
             account.user.password.clone().filter(|_| !account.user.service)
         };
         let hash = self.accounts.user(&name)?.and_then(|account| hash_of(&account));
+        // Who breaks off before the answer has guessed all the same.
+        let mut broken_off = Unless { done: false, otherwise: || drop(failed()) };
         let checked = self.verified.check(&self.passwords, sent_name, password, hash.as_ref(), now).await;
+        broken_off.done = true;
+        drop(broken_off);
         let checked = checked.map_err(|error| match error {
             PasswordError::Busy => Refused::Busy { retry_after: BUSY_RETRY_AFTER },
             error => Refused::Unavailable(Box::new(error)),
@@ -404,7 +408,10 @@ impl Authority {
             // Those who waited for the same answer made no guess of their own.
             return Err(if checked.first { failed() } else { Refused::Wrong });
         };
-        self.throttle.succeeded(sent_name, from, now);
+        // What is sent with each request says nothing of who guesses beside it.
+        if checked.first {
+            self.throttle.succeeded(sent_name, from, now);
+        }
         Ok(Login {
             identity: account.identity.clone(),
             method: Method::Password,
@@ -497,6 +504,20 @@ impl Authority {
                 }))
             }
         })
+    }
+}
+
+/// Does something when it is dropped, unless it is `done`.
+struct Unless<F: Fn()> {
+    done: bool,
+    otherwise: F,
+}
+
+impl<F: Fn()> Drop for Unless<F> {
+    fn drop(&mut self) {
+        if !self.done {
+            (self.otherwise)();
+        }
     }
 }
 
