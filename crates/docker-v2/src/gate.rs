@@ -249,12 +249,21 @@ impl Surface {
         })
     }
 
+    /// Whether no name is shown to the caller, so that none has to be looked at.
+    pub(crate) fn may_read_nothing(&self, parts: &Parts) -> bool {
+        let admitted = parts.extensions.get::<Admitted>();
+        admitted.is_some_and(|admitted| admitted.rights.read_nothing_in(self.repository()))
+    }
+
     /// The names that the caller may take something from with what it sent, at most `n`. How long it takes to find
     /// them does not depend on what they hold.
     pub(crate) fn names_to_pull(&self, parts: &Parts, n: usize) -> Result<Vec<RepoName>, Failure> {
         let admitted = parts.extensions.get::<Admitted>();
         if let Some(names) = admitted.and_then(|admitted| admitted.login.names()) {
             return Ok(names.filter(|name| self.may_pull(parts, name)).take(n).cloned().collect());
+        }
+        if self.may_read_nothing(parts) {
+            return Ok(Vec::new());
         }
         let shown = |name: &RepoName| self.may_pull(parts, name);
         Ok(self.registry.catalog(self.repository(), None, n, shown)?.entries)

@@ -137,27 +137,30 @@ impl Surface {
             parts.extensions.insert(admitted);
         }
         let parts = &*parts;
-        match route {
+        match &route {
             Route::Ping => Ok(base::ping()),
             Route::ListNames => tags::list_names(self, parts),
-            Route::ListTags { name } => tags::list_tags(self, parts, &name),
-            Route::GetManifest { name, reference } => manifests::get(self, parts, &name, &reference),
-            Route::CheckManifest { name, reference } => manifests::check(self, parts, &name, &reference),
+            Route::ListTags { name } => tags::list_tags(self, parts, name),
+            Route::GetManifest { name, reference } => manifests::get(self, parts, name, reference),
+            Route::CheckManifest { name, reference } => manifests::check(self, parts, name, reference),
             Route::PushManifest { name, reference } => {
-                manifests::push(self, parts, body, &name, &reference).await
+                let bytes = manifests::receive(parts, body).await?;
+                // Whoever holds the body back has the rights of the moment when it is there.
+                self.admit(parts, &route).await?;
+                manifests::push(self, parts, bytes, name, reference).await
             }
             Route::DeleteManifest { name, reference } => {
-                manifests::delete(self, parts, &name, &reference).await
+                manifests::delete(self, parts, name, reference).await
             }
-            Route::GetBlob { name, digest } => blobs::get(self, parts, &name, &digest),
-            Route::CheckBlob { name, digest } => blobs::check(self, parts, &name, &digest),
-            Route::DeleteBlob { name, digest } => blobs::delete(self, parts, &name, digest).await,
-            Route::StartUpload { name } => uploads::start(self, parts, body, &name).await,
-            Route::UploadStatus { name, id } => uploads::status(self, &name, id).await,
-            Route::AppendUpload { name, id } => uploads::append(self, parts, body, &name, id).await,
-            Route::FinishUpload { name, id } => uploads::finish(self, parts, body, &name, id).await,
-            Route::CancelUpload { name, id } => uploads::cancel(self, &name, id).await,
-            Route::ListReferrers { name, digest } => referrers::list(self, parts, &name, &digest),
+            Route::GetBlob { name, digest } => blobs::get(self, parts, name, digest),
+            Route::CheckBlob { name, digest } => blobs::check(self, parts, name, digest),
+            Route::DeleteBlob { name, digest } => blobs::delete(self, parts, name, *digest).await,
+            Route::StartUpload { name } => uploads::start(self, parts, body, name).await,
+            Route::UploadStatus { name, id } => uploads::status(self, name, *id).await,
+            Route::AppendUpload { name, id } => uploads::append(self, parts, body, name, *id).await,
+            Route::FinishUpload { name, id } => uploads::finish(self, parts, body, name, *id).await,
+            Route::CancelUpload { name, id } => uploads::cancel(self, name, *id).await,
+            Route::ListReferrers { name, digest } => referrers::list(self, parts, name, digest),
         }
     }
 }

@@ -49,22 +49,28 @@ pub(crate) fn check(
     })
 }
 
+/// The body of a push.
+///
+/// # Errors
+/// SIZE_INVALID for one that is too large or did not come whole.
+pub(crate) async fn receive(parts: &Parts, body: &mut BodyStream) -> Result<Bytes, Failure> {
+    body.read_whole(&parts.headers, limits::MANIFEST_BYTES_MAX).await.map_err(|error| match error {
+        ReadError::TooLarge => Failure::from(Error::ManifestInvalid(ManifestError::TooLarge)),
+        ReadError::Broken(error) => error.into(),
+    })
+}
+
 /// `PUT /v2/<name>/manifests/<reference>` (OCI distribution specification, "Pushing Manifests").
 pub(crate) async fn push(
     surface: &Surface,
     parts: &Parts,
-    body: &mut BodyStream,
+    bytes: Bytes,
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
     let condition = etag::condition(&parts.headers)?;
     let query = Query::parse(parts.uri.query());
     let tags = query.get_all("tag").map(Tag::parse).collect::<Result<Vec<_>, _>>()?;
-    let bytes =
-        body.read_whole(&parts.headers, limits::MANIFEST_BYTES_MAX).await.map_err(|error| match error {
-            ReadError::TooLarge => Failure::from(Error::ManifestInvalid(ManifestError::TooLarge)),
-            ReadError::Broken(error) => error.into(),
-        })?;
     let media_type = pushed_media_type(&parts.headers, &bytes)?;
     let push =
         ManifestPush { reference: reference.clone(), tags: tags.clone(), media_type, bytes, condition };

@@ -30,7 +30,8 @@ pub(crate) fn list_names(surface: &Surface, parts: &Parts) -> Result<Response, F
     let query = Query::parse(parts.uri.query());
     let page = PageRequest::parse(&query)?;
     let shown = |name: &RepoName| surface.may_read(parts, name);
-    let names = surface.registry.catalog(surface.repository(), page.last, page.n, shown)?;
+    let n = if surface.may_read_nothing(parts) { 0 } else { page.n };
+    let names = surface.registry.catalog(surface.repository(), page.last, n, shown)?;
     let entries: Vec<&str> = names.entries.iter().map(RepoName::as_str).collect();
     let mut response = response::json(StatusCode::OK, json!({ "repositories": entries }).to_string());
     if let Some(last) = names.entries.last().filter(|_| names.more) {
