@@ -234,6 +234,17 @@ impl<S: Read + Write> Connection<S> {
         Ok(response)
     }
 
+    /// Waits for leave to send a body (`100 Continue`), as a request with `Expect: 100-continue` does.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`]; `InvalidData` for another answer.
+    pub fn receive_leave(&mut self) -> io::Result<()> {
+        match self.receive_head()?.status {
+            100 => Ok(()),
+            status => Err(invalid(&format!("no leave, but {status}"))),
+        }
+    }
+
     /// Like [`Connection::receive`], with the body going to `sink` as it comes.
     ///
     /// # Errors

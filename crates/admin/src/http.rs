@@ -27,8 +27,8 @@ use supercargo_access::{Authority, Passwords};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
 use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Origin, Record, RepositoryConfig};
 use supercargo_model::RepoKey;
-use supercargo_model::account::Grant;
-use supercargo_registry::{Caller, Error, Peer, Registry};
+use supercargo_model::account::{Grant, UserName};
+use supercargo_registry::{Caller, Error, Inspection, Peer, Registry};
 
 use self::gate::Admitted;
 use crate::api::{
@@ -154,6 +154,14 @@ impl Who {
         self.0.as_ref().is_none_or(|admitted| admitted.administrator)
     }
 
+    /// Their name, where a user that the registry knows is an administrator by that name, and not by the word of an
+    /// identity provider.
+    fn recorded(&self, registry: &Registry) -> Result<Option<UserName>, Refusal> {
+        let Some(Admitted { actor: Actor::User(name), .. }) = &self.0 else { return Ok(None) };
+        let Ok(name) = UserName::parse(name) else { return Ok(None) };
+        Ok(is_administrator(registry, &name)?.then_some(name))
+    }
+
     /// Whether permissions like this one are theirs to see, give and take away.
     fn may_grant(&self, grant: &Grant) -> bool {
         self.0.as_ref().is_none_or(|admitted| admitted.may_grant(grant))
@@ -175,6 +183,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
         let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, |who| who.actor.clone());
         Ok(Asking(caller(&parts.headers, &parts.extensions, actor)))
     }
+}
+
+fn is_administrator(registry: &Registry, name: &UserName) -> Result<bool, Error> {
+    Ok(registry.user(name)?.is_some_and(|user| user.administrator && !user.disabled))
 }
 
 /// Who a request comes from, as it is recorded.
@@ -247,18 +259,26 @@ async fn log_export(
 
 async fn log_follow(
     State(admin): Shared,
+    who: Who,
     Parameters(range): Parameters<RangeParameters>,
 ) -> Result<Response, Refusal> {
     let registry = Arc::clone(&admin.registry);
+    let follows = who.recorded(&registry)?;
     let size = registry.log().size().map_err(|e| Error::Internal(e.to_string()))?;
     let follower = registry.log().follow(range.from.unwrap_or(size));
     let pieces = stream::try_unfold(
-        (follower, registry),
-        |(mut follower, registry): (Follower, Arc<Registry>)| async {
+        (follower, registry, follows),
+        |(mut follower, registry, follows): (Follower, Arc<Registry>, Option<UserName>)| async {
             tokio::select! {
                 batch = follower.next_batch() => {
-                    let piece = lines(&batch.map_err(broken)?);
-                    Ok::<_, std::io::Error>(Some((piece, (follower, registry))))
+                    let batch = batch.map_err(broken)?;
+                    // Whoever is no administrator any more hears no more.
+                    if let Some(name) = &follows
+                        && !is_administrator(&registry, name).map_err(broken)?
+                    {
+                        return Ok(None);
+                    }
+                    Ok::<_, std::io::Error>(Some((lines(&batch), (follower, registry, follows))))
                 }
                 // The server stops: so does this.
                 () = registry.closing() => Ok(None),
@@ -453,11 +473,17 @@ async fn tag_history(
 async fn inspect(
     State(admin): Shared,
     Key(key): Key,
+    who: Who,
     Parameters(parameters): Parameters<InspectParameters>,
 ) -> Answer<supercargo_registry::Inspection> {
     let registry = Arc::clone(&admin.registry);
     let reference = parameters.reference().map_err(Refusal::invalid)?;
-    answer(blocking(move || registry.inspect(&key, &parameters.name, &reference)).await)
+    let inspected = blocking(move || registry.inspect(&key, &parameters.name, &reference)).await;
+    answer(inspected.map(|inspection| match who.is_administrator() {
+        true => inspection,
+        // Managers are not told what others hold.
+        false => Inspection { held_by_names: None, first_seen: None, ..inspection },
+    }))
 }
 
 fn answer<T: Serialize>(outcome: Result<T, Error>) -> Answer<T> {

@@ -88,9 +88,10 @@ pub struct Inspection {
     pub referrers: Vec<Digest>,
     /// Whether a tag reaches it through any edge.
     pub in_use: bool,
-    /// How many names hold its bytes, over all repositories.
-    pub held_by_names: u32,
-    /// When its bytes were first stored.
+    /// How many names hold its bytes, over all repositories. None for whom that is not to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by_names: Option<u32>,
+    /// When its bytes were first stored. None also for whom that is not to be told.
     pub first_seen: Option<Timestamp>,
     /// Whether a scrub found its bytes damaged.
     pub rotten: bool,
@@ -369,7 +370,7 @@ impl Registry {
             listed_by,
             referrers: referrers.entries,
             in_use: content.reached(),
-            held_by_names: blob.map_or(0, |blob| blob.holders),
+            held_by_names: Some(blob.map_or(0, |blob| blob.holders)),
             first_seen: blob.map(|blob| blob.first_seen),
             rotten: blob.is_some_and(|blob| blob.rotten),
         })

@@ -259,3 +259,19 @@ fn who_guesses_has_to_wait() {
     expect_error(&answer, 429, "TOOMANYREQUESTS");
     assert!(answer.header("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
 }
+
+/// How many others hold the same bytes, and since when, would tell of names that a manager may not read.
+#[test]
+fn managers_are_not_told_what_others_hold() {
+    let guarded = Guarded::start();
+    guarded.permit("user:writer", "team/**", "manage");
+    guarded.push_as_admin("secret/web");
+    let path = "/repositories/docker-local/inspect?name=team/web&reference=v1";
+    let told = guarded.admin("GET", path, "", 200);
+    assert_eq!(told["held_by_names"], 3, "{told}");
+    assert!(told["first_seen"].is_number(), "{told}");
+    let login = basic("writer", PASSWORD);
+    let told = guarded.ask("GET", &format!("/api/supercargo/v1{path}"), Some(&login)).expect(200).json();
+    assert!(told["held_by_names"].is_null() && told["first_seen"].is_null(), "{told}");
+    assert_eq!(told["in_use"], true, "{told}");
+}

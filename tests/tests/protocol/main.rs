@@ -6,6 +6,7 @@ mod accounts;
 mod connections;
 mod details;
 mod edges;
+mod held;
 mod identity;
 mod import;
 mod logins;

@@ -70,7 +70,7 @@ pub struct NewUser {
     pub service: bool,
     /// Whether it may do everything.
     pub administrator: bool,
-    /// Its password, 8 to 1024 bytes. Without one it can't log in with a password.
+    /// Its password, 8 characters at least, 1024 bytes at most. Without one it can't log in with a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
 }
@@ -91,7 +91,7 @@ pub struct UserChange {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
-    /// The password, 8 to 1024 bytes; `null` takes it away.
+    /// The password, 8 characters at least, 1024 bytes at most; `null` takes it away.
     pub password: Option<String>,
 }
 

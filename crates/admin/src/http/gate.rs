@@ -5,23 +5,32 @@
 //! [`Need::of`] does not name is for administrators.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
-use supercargo_access::{Credentials, Login, PasswordUpgrade, Refused, Rights};
+use supercargo_access::{Authority, Credentials, Login, PasswordUpgrade, Refused, Rights};
 use supercargo_eventlog::Actor;
 use supercargo_model::account::Grant;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::{Error, Peer, RepositoryChange};
+use tokio::time::timeout;
 
-use super::{BASE, Shared, caller};
+use super::{Admin, BASE, Shared, caller};
 use crate::error::Refusal;
 
-/// What tokens would have to be for. No bearer token is ever issued for it.
-const SERVICE: &str = "administration";
+/// What tokens would have to be for. No bearer token is ever issued for it: it is no repository's key.
+const SERVICE: &str = ":administration";
+
+/// Largest body that is read, in bytes: that of an htpasswd file.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long a body may take to come.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Whoever sent a request, known and let in. Left in its extensions where there is access control.
 #[derive(Debug, Clone)]
@@ -100,39 +109,61 @@ pub(super) fn forbidden() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "forbidden", message)
 }
 
-/// Lets in who may. The credentials of people are taken, and access tokens, in Basic or as a bearer's; tokens for
-/// pushing and pulling are not.
-pub(super) async fn admit(State(admin): Shared, mut request: Request, next: Next) -> Response {
+/// Lets in who may. A request with a body is asked for again when the body is there: whoever holds it back has the rights
+/// of that moment.
+pub(super) async fn admit(State(admin): Shared, request: Request, next: Next) -> Response {
     let Some(authority) = &admin.authority else { return next.run(request).await };
-    let credentials = match credentials(request.headers()) {
-        Ok(credentials) => credentials,
-        Err(message) => return unauthorized(message),
+    let (mut parts, body) = request.into_parts();
+    let mut admitted = match admitted(&admin, authority, &parts).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
-    let from = request.extensions().get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
+    let mut body = body;
+    if !body.is_end_stream() {
+        body = match timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
+            Ok(Ok(bytes)) => Body::from(bytes),
+            Ok(Err(_)) => {
+                let message =
+                    format!("the body did not come whole, or is longer than {BODY_BYTES_MAX} bytes");
+                return Refusal::invalid(message).into_response();
+            }
+            Err(_) => return Refusal::invalid("the body came too slowly").into_response(),
+        };
+        admitted = match self::admitted(&admin, authority, &parts).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refusal,
+        };
+    }
+    parts.extensions.insert(admitted);
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// Who a request comes from, if they may send it. The credentials of people are taken, and access tokens, in Basic or as
+/// a bearer's; tokens for pushing and pulling are not.
+async fn admitted(admin: &Admin, authority: &Authority, parts: &Parts) -> Result<Admitted, Response> {
+    let credentials = credentials(&parts.headers).map_err(unauthorized)?;
+    let from = parts.extensions.get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
     let login = authority.authenticate(Some(&credentials), SERVICE, from, admin.registry.now()).await;
-    let Login { identity, upgrade, .. } = match login {
-        Ok(login) => login,
-        Err(refused) => return refusal(refused),
-    };
+    let Login { identity, method, upgrade, .. } = login.map_err(refusal)?;
+    if method == supercargo_access::Method::Bearer {
+        return Err(unauthorized("tokens for pushing and pulling are not taken here".to_owned()));
+    }
     if let Some(PasswordUpgrade { user, replaces, hash }) = upgrade {
-        let caller = caller(request.headers(), request.extensions(), Actor::User(user.to_string()));
+        let caller = caller(&parts.headers, &parts.extensions, Actor::User(user.to_string()));
         // The old hash goes on being good, so a login need not fail with this.
         if let Err(error) = admin.registry.upgrade_password(&caller, user, replaces, hash).await {
             tracing::warn!(%error, "a password's better hash was not recorded");
         }
     }
-    let rights = match authority.rights(&identity) {
-        Ok(rights) => Arc::new(rights),
-        Err(error) => return Refusal::from(Error::Internal(error.to_string())).into_response(),
-    };
+    let rights = authority.rights(&identity);
+    let rights = rights.map_err(|error| Refusal::from(Error::Internal(error.to_string())).into_response())?;
+    let rights = Arc::new(rights);
     let administrator = identity.is_administrator();
-    let Some(user) = identity.name() else { return unauthorized("log in".to_owned()) };
-    if !Need::of(request.method(), request.uri()).is_met(&rights, administrator) {
-        return forbidden().into_response();
+    let Some(user) = identity.name() else { return Err(unauthorized("log in".to_owned())) };
+    if !Need::of(&parts.method, &parts.uri).is_met(&rights, administrator) {
+        return Err(forbidden().into_response());
     }
-    let actor = Actor::User(user.to_string());
-    request.extensions_mut().insert(Admitted { actor, administrator, rights });
-    next.run(request).await
+    Ok(Admitted { actor: Actor::User(user.to_string()), administrator, rights })
 }
 
 /// What a request carries to prove who sent it, or what is wrong with it.
@@ -155,12 +186,12 @@ fn unauthorized(message: String) -> Response {
 /// Why somebody is not taken for who they say they are.
 fn refusal(refused: Refused) -> Response {
     match refused {
-        Refused::Throttled { retry_after } | Refused::Busy { retry_after } => {
+        Refused::Throttled { retry_after } => {
             let message = "too many logins: try again later";
             let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
             refusal.retry_after(retry_after).into_response()
         }
-        Refused::ProviderSilent { retry_after } => {
+        Refused::Busy { retry_after } | Refused::ProviderSilent { retry_after } => {
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", refused.to_string());
             refusal.retry_after(retry_after).into_response()
         }

@@ -81,7 +81,7 @@ pub(crate) fn run(command: &Command, common: &Common) -> Result<(), Failure> {
                         change.seq.to_string(),
                         moment::show(change.at),
                         change.by.to_string(),
-                        change.digest.map_or_else(|| "deleted".to_owned(), |digest| digest.to_string()),
+                        change.digest.as_ref().map_or_else(|| "deleted".to_owned(), show::short),
                         before,
                     ]
                 }));
@@ -128,8 +128,8 @@ fn inspection_text(inspection: &Inspection) -> String {
             "in use",
             if inspection.in_use { "yes" } else { "no: nothing that a tag reaches refers to it" }.to_owned(),
         ),
-        ("held by", show::count(u64::from(inspection.held_by_names), "name")),
     ];
+    rows.extend(inspection.held_by_names.map(|names| ("held by", show::count(u64::from(names), "name"))));
     rows.extend(inspection.first_seen.map(|at| ("first seen", moment::show(at))));
     if inspection.rotten {
         rows.push(("damaged", "yes: push it again".to_owned()));
