@@ -11,7 +11,7 @@ use crate::failure::Failure;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it is done
-  1  it failed, or what was looked for was found (verify)
+  1  it failed, or something wrong was found (verify, scrub, user import)
   2  the command line or the configuration is wrong
   3  another process has the data folder
 

@@ -187,7 +187,7 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Takes a token back, at once.
+    /// Takes a token back, at once; what was logged in with it lasts for five minutes at most.
     #[command(
         after_help = "Example:\n  supercargo token revoke 01a20cba-d870-7d21-9c0f-6d1c36b8b3a5 --data ./data"
     )]

@@ -31,6 +31,7 @@ pub(crate) struct Overrides {
     pub(crate) listen: Vec<String>,
     /// `--allow-anonymous`.
     pub(crate) allow_anonymous: bool,
+    /// `--accounts`.
     pub(crate) accounts: bool,
     /// `--self-signed`.
     pub(crate) self_signed: bool,

@@ -1,5 +1,6 @@
 //! HTTP below the surfaces: listeners, connections and their time-outs, request ids, what proxies say of
-//! clients, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`, `/readyz`, `/metrics`).
+//! clients, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`,
+//! `/readyz`, `/metrics`).
 //!
 //! What does not live here: what requests mean. Each listener has a router for that.
 
