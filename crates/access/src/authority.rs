@@ -75,6 +75,7 @@ pub struct Login {
     pub method: Method,
     /// A better hash of the password that was right. The caller records it, in place of `replaces` alone.
     pub upgrade: Option<PasswordUpgrade>,
+    password: Option<PasswordHash>,
     subject: Subject,
     bearer: Option<Arc<VerifiedBearer>>,
 }
@@ -98,6 +99,7 @@ impl Login {
             identity: Identity::Anonymous,
             method: Method::Anonymous,
             upgrade: None,
+            password: None,
             subject,
             bearer: None,
         }
@@ -115,6 +117,12 @@ impl Login {
                 about && access.repository.as_ref() == Some(repository) && access.actions.contain(actions)
             })
         })
+    }
+
+    /// The hash of the password that was right, as the user has it once the caller has recorded the better one. `None` where
+    /// something else than a password was sent.
+    pub fn password(&self) -> Option<&PasswordHash> {
+        self.password.as_ref()
     }
 
     /// The names that a bearer token is for; `None` for what is good for every name.
@@ -415,6 +423,7 @@ impl Authority {
         Ok(Login {
             identity: account.identity.clone(),
             method: Method::Password,
+            password: Some(checked.upgrade.clone().unwrap_or_else(|| replaces.clone())),
             upgrade: checked.upgrade.map(|hash| PasswordUpgrade { user: name.clone(), replaces, hash }),
             subject: Subject { user: Some(name), vouched: None },
             bearer: None,
@@ -440,6 +449,7 @@ impl Authority {
             identity: account.identity.clone(),
             method: Method::Token(sent.id),
             upgrade: None,
+            password: None,
             subject: Subject { user: Some(known.user), vouched: None },
             bearer: None,
         })
@@ -449,7 +459,14 @@ impl Authority {
         let bearer = self.bearer.verify(text.expose(), service, now)?;
         let identity = self.resolve(&bearer.subject, bearer.issued_at)?.ok_or(BearerRefused::Subject)?;
         let subject = bearer.subject.clone();
-        Ok(Login { identity, method: Method::Bearer, upgrade: None, subject, bearer: Some(bearer) })
+        Ok(Login {
+            identity,
+            method: Method::Bearer,
+            upgrade: None,
+            password: None,
+            subject,
+            bearer: Some(bearer),
+        })
     }
 
     fn provider_of(&self, password: &Secret) -> Option<&Provider> {
@@ -478,7 +495,14 @@ impl Authority {
         let Some(identity) = self.resolve(&subject, seconds(now))? else {
             return Err(refused(subject.user.as_ref(), ProviderError::Subject));
         };
-        Ok(Login { identity, method: Method::Provider(issuer.into()), upgrade: None, subject, bearer: None })
+        Ok(Login {
+            identity,
+            method: Method::Provider(issuer.into()),
+            upgrade: None,
+            password: None,
+            subject,
+            bearer: None,
+        })
     }
 
     /// Who a subject is now. `None` where they may no longer log in.
@@ -604,6 +628,19 @@ mod tests {
         start();
         assert!(matches!(first.await, Err(Refused::Wrong)));
         assert!(authority.throttle.check("ann", from, NOW).is_ok(), "what was not looked at is no failure");
+    }
+
+    #[tokio::test]
+    async fn who_breaks_off_has_guessed_all_the_same() {
+        let (_, authority, _start) = paused(100);
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let guesses: Vec<Credentials> = (0..20).map(|number| ann(&format!("guess {number}"))).collect();
+        let begun = guesses.iter().take_while(|guess| {
+            let mut login = Box::pin(authority.authenticate(Some(guess), "", from, NOW));
+            poll_once(login.as_mut()).is_none()
+        });
+        assert!((1..10).contains(&begun.count()));
+        assert!(authority.throttle.check("ann", from, NOW).is_err());
     }
 
     #[tokio::test]

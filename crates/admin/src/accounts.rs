@@ -169,11 +169,10 @@ pub async fn issue_token(
     let minted = token::mint(TokenKind::Access, now).map_err(|e| Error::Internal(e.to_string()))?;
     let id: TokenId = minted.id;
     registry
-        .issue_token(
+        .issue_access_token(
             caller,
             id,
             user.clone(),
-            TokenKind::Access,
             wanted.description.clone(),
             minted.secret_sha256,
             wanted.lasts().map(|lasts| now.plus(lasts)),

@@ -173,7 +173,7 @@ async fn refresh_token(
     asked: &Asked,
     login: &Login,
 ) -> Result<Option<Secret>, Failure> {
-    let Some(user) = login.identity.name().filter(|_| asked.offline && login.method == By::Password) else {
+    let (Some(user), Some(password), true) = (login.identity.name(), login.password(), asked.offline) else {
         return Ok(None);
     };
     let now = surface.registry.now();
@@ -183,14 +183,14 @@ async fn refresh_token(
     let caller = surface.caller_as(parts, Actor::User(user.to_string()));
     surface
         .registry
-        .issue_token(
+        .issue_refresh_token(
             &caller,
             minted.id,
             user.clone(),
-            TokenKind::Refresh,
+            password.clone(),
             format!("login by {client}"),
             minted.secret_sha256,
-            Some(now.plus(REFRESH_LASTS)),
+            now.plus(REFRESH_LASTS),
         )
         .await?;
     Ok(Some(minted.text))

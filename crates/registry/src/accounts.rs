@@ -121,22 +121,57 @@ impl Registry {
         self.account(caller, AccountCommand::RemoveMember { group, user }).await
     }
 
-    /// Records that a user was given a token, whose secret part has this SHA-256.
+    /// Records that a user was given an access token, whose secret part has this SHA-256.
     ///
     /// # Errors
     /// [`Error::UserUnknown`]; [`Error::Invalid`] where the user is disabled or has too many; those of a commit.
-    pub async fn issue_token(
+    pub async fn issue_access_token(
         &self,
         caller: &Caller,
         token: TokenId,
         user: UserName,
-        kind: TokenKind,
         description: String,
         secret_sha256: [u8; 32],
         expires_at: Option<Timestamp>,
     ) -> Result<()> {
-        let command =
-            AccountCommand::IssueToken { token, user, kind, description, secret_sha256, expires_at };
+        let (kind, password) = (TokenKind::Access, None);
+        let command = AccountCommand::IssueToken {
+            token,
+            user,
+            kind,
+            description,
+            secret_sha256,
+            expires_at,
+            password,
+        };
+        self.account(caller, command).await
+    }
+
+    /// Records that a user was given a refresh token for a password, which must still be theirs: a new password ends
+    /// what was given for the old one, and must not come before it.
+    ///
+    /// # Errors
+    /// As [`Registry::issue_access_token`]; [`Error::Invalid`] also where the user has another password by now.
+    pub async fn issue_refresh_token(
+        &self,
+        caller: &Caller,
+        token: TokenId,
+        user: UserName,
+        password: PasswordHash,
+        description: String,
+        secret_sha256: [u8; 32],
+        expires_at: Timestamp,
+    ) -> Result<()> {
+        let (kind, password, expires_at) = (TokenKind::Refresh, Some(password), Some(expires_at));
+        let command = AccountCommand::IssueToken {
+            token,
+            user,
+            kind,
+            description,
+            secret_sha256,
+            expires_at,
+            password,
+        };
         self.account(caller, command).await
     }
 

@@ -136,6 +136,8 @@ pub(crate) enum AccountCommand {
         description: String,
         secret_sha256: [u8; 32],
         expires_at: Option<Timestamp>,
+        /// The password that it is issued for, where it is for one: the user must have it still.
+        password: Option<PasswordHash>,
     },
     RevokeToken {
         token: TokenId,

@@ -130,6 +130,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_folder_is_not_for_everybody() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("some/data");
+        drop(open(&data));
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o007, 0);
+    }
+
+    #[test]
     fn tables_of_another_layout_are_folded_anew() {
         let folder = tempfile::tempdir().unwrap();
         let key = RepoKey::parse("docker-local").unwrap();

@@ -2,7 +2,7 @@
 
 use supercargo_tests::Server;
 use supercargo_tests::accounts::{Guarded, PASSWORD, basic};
-use supercargo_tests::http::Request;
+use supercargo_tests::http::{Connection, Request};
 use supercargo_tests::image::Blob;
 
 use crate::expect_error;
@@ -79,6 +79,24 @@ fn nobody_else_says_anything() {
         ];
         assert_eq!(realm(&guarded, &headers), "http://r.example:5000/v2/token", "{trusted}");
     }
+}
+
+/// A client can't hide the address that the proxy added behind a line that can't be read.
+#[test]
+fn a_line_that_cannot_be_read_ends_the_search_for_the_client() {
+    let guarded = behind(TRUSTED);
+    let request = Request::new("PUT", "/api/supercargo/v1/groups/made")
+        .header("Authorization", &basic("admin", PASSWORD))
+        .header("Content-Type", "application/json")
+        .header("X-Forwarded-For", "192.0.2.9")
+        .header("X-Forwarded-For", "?, 192.0.2.1")
+        .body("{}");
+    let bytes = request.to_bytes().into_iter().map(|byte| if byte == b'?' { 0xff } else { byte });
+    let mut connection = Connection::open(guarded.server.address()).unwrap();
+    connection.send(&bytes.collect::<Vec<u8>>()).unwrap();
+    connection.receive("PUT").unwrap().expect(201);
+    let log = guarded.admin("GET", "/log?kind=GroupCreated", "", 200);
+    assert_ne!(log["records"][0]["origin"]["remote"], "192.0.2.9", "{log}");
 }
 
 /// They hold behind any proxy, whatever it says.

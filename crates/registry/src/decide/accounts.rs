@@ -41,8 +41,16 @@ pub(super) fn decide(view: &mut impl Rows, command: &AccountCommand, now: Timest
         AccountCommand::RemoveGroup { group } => remove_group(view, group),
         AccountCommand::AddMember { group, user } => add_member(view, group, user),
         AccountCommand::RemoveMember { group, user } => remove_member(view, group, user),
-        AccountCommand::IssueToken { token, user, kind, description, secret_sha256, expires_at } => {
-            let mut events = room_for_token(view, user, *kind)?;
+        AccountCommand::IssueToken {
+            token,
+            user,
+            kind,
+            description,
+            secret_sha256,
+            expires_at,
+            password,
+        } => {
+            let mut events = room_for_token(view, user, *kind, password.as_ref())?;
             text(description)?;
             events.push(Event::TokenIssued {
                 token: *token,
@@ -234,10 +242,18 @@ fn remove_member(view: &mut impl Rows, name: &GroupName, member: &UserName) -> R
 
 /// Whether a user may have another token. Each login of a client asks for a refresh token, so the oldest of
 /// those makes room.
-fn room_for_token(view: &mut impl Rows, name: &UserName, kind: TokenKind) -> Result<Vec<Event>> {
+fn room_for_token(
+    view: &mut impl Rows,
+    name: &UserName,
+    kind: TokenKind,
+    password: Option<&PasswordHash>,
+) -> Result<Vec<Event>> {
     let known = user(view, name)?;
     if known.disabled {
         return Err(Error::Invalid(format!("user {name} is disabled")));
+    }
+    if password.is_some() && known.password.as_ref() != password {
+        return Err(Error::Invalid(format!("user {name} has another password by now: log in with it")));
     }
     let held = view.scan_prefix::<TokensOf>(&prefix::tokens_of(name), None, limits::TOKENS_PER_USER_MAX);
     if held.len() < limits::TOKENS_PER_USER_MAX {

@@ -186,6 +186,7 @@ fn commands() -> impl Strategy<Value = AccountCommand> {
                 description: "t".to_owned(),
                 secret_sha256: [7; 32],
                 expires_at: end.map(Timestamp::from_micros),
+                password: None,
             }
         ),
         (0..8_usize).prop_map(|token| AccountCommand::RevokeToken { token: token_id(token) }),
@@ -247,6 +248,7 @@ fn issue(token: usize, kind: TokenKind) -> AccountCommand {
         description: "laptop".to_owned(),
         secret_sha256: [1; 32],
         expires_at: None,
+        password: None,
     }
 }
 
@@ -294,10 +296,31 @@ fn the_oldest_login_makes_room_and_an_access_token_does_not() {
 }
 
 #[test]
+fn a_token_for_a_password_comes_to_nothing_once_there_is_another() {
+    let mut world = with_users(&[(0, true)]);
+    let set = |text: &str| AccountCommand::SetPassword {
+        user: user_name(0),
+        password: Some(PasswordHash::new(text)),
+    };
+    let issue = |number: usize, text: &str| match issue(number, TokenKind::Refresh) {
+        AccountCommand::IssueToken { token, user, kind, description, secret_sha256, expires_at, .. } => {
+            let password = Some(PasswordHash::new(text));
+            AccountCommand::IssueToken { token, user, kind, description, secret_sha256, expires_at, password }
+        }
+        other => other,
+    };
+    world.run(&set("$one")).unwrap();
+    world.run(&issue(1, "$one")).unwrap();
+    world.run(&set("$two")).unwrap();
+    assert!(matches!(world.run(&issue(2, "$one")), Err(Error::Invalid(_))));
+    world.run(&issue(3, "$two")).unwrap();
+}
+
+#[test]
 fn tokens_that_ended_are_taken_away() {
     let mut world = with_users(&[(0, true)]);
     for (token, end) in [(1, 5), (2, 1000)] {
-        let AccountCommand::IssueToken { user, kind, description, secret_sha256, .. } =
+        let AccountCommand::IssueToken { user, kind, description, secret_sha256, password, .. } =
             issue(token, TokenKind::Access)
         else {
             unreachable!()
@@ -305,7 +328,15 @@ fn tokens_that_ended_are_taken_away() {
         let expires_at = Some(Timestamp::from_micros(end));
         let token = token_id(token);
         world
-            .run(&AccountCommand::IssueToken { token, user, kind, description, secret_sha256, expires_at })
+            .run(&AccountCommand::IssueToken {
+                token,
+                user,
+                kind,
+                description,
+                secret_sha256,
+                expires_at,
+                password,
+            })
             .unwrap();
     }
     world.now = 10;
