@@ -67,18 +67,19 @@ impl Registry {
         self.account(caller, AccountCommand::SetPassword { user, password }).await
     }
 
-    /// Records a better hash of the password that a user has. Nothing, where it has another by now.
-    ///
-    /// # Errors
-    /// [`Error::UserUnknown`], and those of a commit.
+    /// Records a better hash of the password that a user has. Nothing, where it has another by now. Where it can't be
+    /// recorded the server's log says so: the old hash goes on being good, so a login need not fail with this.
     pub async fn upgrade_password(
         &self,
         caller: &Caller,
         user: UserName,
         replaces: PasswordHash,
         hash: PasswordHash,
-    ) -> Result<()> {
-        self.account(caller, AccountCommand::UpgradePassword { user, replaces, hash }).await
+    ) {
+        let command = AccountCommand::UpgradePassword { user, replaces, hash };
+        if let Err(error) = self.account(caller, command).await {
+            tracing::warn!(%error, "a password's better hash was not recorded");
+        }
     }
 
     /// Removes a user with its tokens, memberships and permissions.

@@ -1,7 +1,6 @@
 //! Who may do what, over HTTP: every kind of caller at every kind of endpoint.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+pub(crate) use supercargo_tests::accounts::{PASSWORD, basic};
 use supercargo_tests::http::Request;
 use supercargo_tests::image::OCI_MANIFEST;
 use supercargo_tests::server::Settings;
@@ -9,17 +8,11 @@ use supercargo_tests::{Image, Server};
 
 use crate::expect_error;
 
-pub(crate) const PASSWORD: &str = "correct horse";
-
 /// A server with accounts: `admin`; `reader`, `writer` and `deleter` of `team/**`; anonymous reads `public/**`.
 pub(crate) struct Guarded {
     pub(crate) server: Server,
     pub(crate) image: Image,
     _files: tempfile::TempDir,
-}
-
-pub(crate) fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
 impl Guarded {
