@@ -6,6 +6,7 @@
 
 pub mod account;
 mod digest;
+mod image_id;
 pub mod limits;
 pub mod manifest;
 pub mod media_type;
@@ -16,6 +17,7 @@ mod signed;
 mod time;
 
 pub use digest::{Algorithm, Digest};
+pub use image_id::ImageId;
 pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use names::{RepoKey, RepoName, Tag};
 pub use pattern::{Pattern, pattern_matches};
@@ -47,6 +49,9 @@ pub enum ParseError {
         "digest {0:?} is not valid: use sha256: and 64, or sha512: and 128, lower-case hexadecimal digits"
     )]
     Digest(String),
+    /// Not the id of a V1 image.
+    #[error("image id {0:?} is not valid: use 64 lower-case hexadecimal digits")]
+    ImageId(String),
     /// Not a user's name.
     #[error(
         "user name {0:?} is not valid: use 1 to 64 letters, digits and . _ - @ +, starting with a letter or digit"

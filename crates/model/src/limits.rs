@@ -25,6 +25,12 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 pub const RULE_PATTERNS_MAX: usize = 100;
 /// Most tags that one listing page holds, also where the client asks for more.
 pub const PAGE_ENTRIES_MAX: usize = 10_000;
+/// Largest JSON of a V1 image, in bytes.
+pub const IMAGE_JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Deepest nesting of a V1 image's JSON.
+pub const IMAGE_JSON_DEPTH_MAX: usize = 64;
+/// Most images of one V1 chain: an image, its parent, and so on.
+pub const IMAGE_CHAIN_MAX: usize = 500;
 /// Largest blob kept beside the tables, in bytes; a larger one is a file of its own. Small blobs share the
 /// commit's fsync, which is what makes many small pushes fast.
 pub const INLINE_BLOB_BYTES_MAX: u64 = 64 * 1024;
