@@ -19,6 +19,9 @@ pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.man
 /// Docker image manifest, schema 1, unsigned.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 
+/// JSON of a Docker V1 image. No specification names it; this is what listings show and rules are asked about.
+pub const DOCKER_V1_IMAGE: &str = "application/vnd.docker.image.v1+json";
+
 /// Whether a manifest of this media type lists other manifests.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
