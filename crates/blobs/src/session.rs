@@ -33,7 +33,7 @@ pub(crate) struct Progress {
     /// Their hash. `None` after a restart: then the file is hashed when the session is verified.
     pub(crate) hash: Option<Hasher>,
     /// The SHA-256 of what its starter put before them, and of them. `None` where nothing was, and after a restart.
-    pub(crate) prefixed: Option<Hasher>,
+    pub(crate) prefixed: Option<Box<Hasher>>,
     /// All of them, if they are few and there is room to keep them.
     pub(crate) kept: Option<KeptBytes>,
 }
@@ -101,7 +101,7 @@ impl Session {
         prefix: Option<&[u8]>,
         path: PathBuf,
     ) -> Session {
-        let prefixed = prefix.map(Hasher::after);
+        let prefixed = prefix.map(|prefix| Box::new(Hasher::after(prefix)));
         let progress = Progress { received: 0, hash: Some(Hasher::new(algorithm)), prefixed, kept: None };
         Session::new(owner, id, path, progress, SystemTime::now())
     }
