@@ -633,6 +633,16 @@ impl Event {
         }
     }
 
+    /// Whether it makes, changes or removes a repository.
+    pub const fn is_of_repository(&self) -> bool {
+        matches!(
+            self,
+            Event::RepositoryCreated { .. }
+                | Event::RepositoryConfigured { .. }
+                | Event::RepositoryRemoved { .. }
+        )
+    }
+
     /// Whether it changes who may be who and do what.
     pub const fn is_of_accounts(&self) -> bool {
         matches!(
