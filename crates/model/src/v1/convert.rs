@@ -147,7 +147,7 @@ fn config(
 }
 
 /// Writes an object with the members in the order of their names, their values as they are but without white space.
-fn write_members(members: &BTreeMap<Cow<'_, str>, &str>) -> String {
+pub(super) fn write_members(members: &BTreeMap<Cow<'_, str>, &str>) -> String {
     let mut out = String::new();
     let mut object = ObjectWriter::new(&mut out);
     for (name, value) in members {

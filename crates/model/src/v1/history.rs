@@ -1,11 +1,11 @@
 //! How an image came to be, step by step, as its config has it.
 //!
-//! What lives here: reading a step from a V1 image, and writing it. What does not: which steps have
+//! What lives here: reading a step from a V1 image or from a config, and writing it. What does not: which steps have
 //! a layer beside them.
 
 use std::borrow::Cow;
 
-use super::raw::ObjectWriter;
+use super::raw::{self, ObjectWriter};
 use super::typed::{self, Malformed};
 
 /// One item of a config's `history`.
@@ -36,6 +36,25 @@ impl<'j> Step<'j> {
             created_by: Cow::Owned(command.unwrap_or_default().join(" ")),
             comment: typed::string("comment", comment)?,
             empty_layer: throwaway == Some("true"),
+        })
+    }
+
+    /// The steps that a config's `history` has.
+    pub(super) fn of_config(history: Option<&'j str>) -> Result<Vec<Step<'j>>, Malformed> {
+        let Some(history) = history else { return Ok(Vec::new()) };
+        let steps = raw::elements(history).ok_or_else(|| Malformed::new("history", "a list"))?;
+        steps.into_iter().map(|step| Step::of_item(step).map_err(|e| e.within("history"))).collect()
+    }
+
+    fn of_item(item: &'j str) -> Result<Step<'j>, Malformed> {
+        let [created, author, created_by, comment, empty_layer] =
+            typed::pick(item, ["created", "author", "created_by", "comment", "empty_layer"])?;
+        Ok(Step {
+            created: typed::time("created", created)?,
+            author: typed::string("author", author)?,
+            created_by: typed::string("created_by", created_by)?,
+            comment: typed::string("comment", comment)?,
+            empty_layer: typed::flag("empty_layer", empty_layer)?,
         })
     }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::*;
-use crate::Manifest;
+use crate::{Manifest, RepoName, Tag, media_type};
 
 /// The JSON of the base.
 pub(super) const A: &str = r##"{"id":"1111111111111111111111111111111111111111111111111111111111111111","created":"2014-05-13T16:53:20Z","container_config":{"Cmd":["/bin/sh","-c","#(nop) ADD file:base in /"]},"docker_version":"1.9.1","architecture":"amd64","os":"linux","Size":9}"##;
@@ -76,4 +76,86 @@ fn the_json_of_an_old_docker_becomes_what_docker_makes_of_it() {
         converted.config_digest.hex(),
         "49dfe5653312df0809b30359527e52be786e6d45cbb5a7a3bd43ea90b4419558"
     );
+}
+
+#[test]
+fn the_chain_id_of_both_layers() {
+    let ids = chain_ids(&[DIFF_ID_A, DIFF_ID_B].map(|id| Digest::parse(id).unwrap()));
+    assert_eq!(ids[0].to_string(), DIFF_ID_A);
+    assert_eq!(ids[1].hex(), "17bc436bef284a828e3f88862afa71bc48ce822deb87c81d3a4811ab73d889ed");
+}
+
+#[test]
+fn the_config_becomes_the_images_that_docker_pushes() {
+    let [base, top] = from_v2(CONFIG.as_bytes(), 2).unwrap().try_into().unwrap();
+    let base_id = &DIFF_ID_A["sha256:".len()..];
+    assert_eq!((base.id.to_string().as_str(), base.parent, base.layer), (base_id, None, Some(0)));
+    assert_eq!(String::from_utf8(base.json).unwrap(), format!(r#"{{"id":"{base_id}"}}"#));
+    assert_eq!((top.id.to_string().as_str(), top.parent, top.layer), (CONFIG_ID, Some(base.id), Some(1)));
+    let json = CONFIG[..CONFIG.find(r#""history""#).unwrap()].to_owned()
+        + &format!(r#""id":"{CONFIG_ID}","os":"linux","parent":"{base_id}"}}"#);
+    assert_eq!(String::from_utf8(top.json).unwrap(), json);
+}
+
+#[test]
+fn the_config_becomes_the_schema1_images_of_docker() {
+    let blobs = chain(B).map(|image| image.blob);
+    let [base, top] = schema1::from_config(CONFIG.as_bytes(), &blobs).unwrap().try_into().unwrap();
+    assert_eq!(base.id.to_string(), "42cf339b21b8a604fdc18035c135d71b6b7dedbeeebf84e0fce7facb32dab00c");
+    assert_eq!(top.id.to_string(), "42e78d4361301c8aea8128508d0ebeb97595216e7444d2e6cf41f8ce9831cb7a");
+    assert_eq!([base.blob, top.blob], blobs);
+    assert_eq!(
+        base.v1_compatibility,
+        format!(
+            r#"{{"id":"{}","created":"2014-05-13T16:53:20Z","container_config":{{"Cmd":["/bin/sh -c #(nop) ADD file:base in /"]}}}}"#,
+            base.id
+        )
+    );
+    let json = CONFIG[..CONFIG.find(r#""history""#).unwrap()].to_owned()
+        + &format!(r#""id":"{}","os":"linux","parent":"{}"}}"#, top.id, base.id);
+    assert_eq!(top.v1_compatibility, json);
+}
+
+#[test]
+fn the_empty_layer_is_dockers() {
+    assert_eq!(
+        empty_layer().to_string(),
+        "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
+    );
+}
+
+#[test]
+fn a_schema1_payload_has_the_top_first() {
+    let images = schema1::from_chain(&chain(B)).unwrap();
+    let (name, tag) = (RepoName::parse("team/app").unwrap(), Tag::parse("v1").unwrap());
+    let payload = schema1::payload(&name, &tag, &images);
+    let (manifest, covered) = Manifest::parse(media_type::DOCKER_SCHEMA1, &payload).unwrap();
+    assert_eq!(*covered, payload);
+    assert_eq!(manifest.layers[1].digest, images[0].blob);
+    let text = String::from_utf8(payload.clone()).unwrap();
+    let head = format!(
+        r#"{{
+   "schemaVersion": 1,
+   "name": "team/app",
+   "tag": "v1",
+   "architecture": "amd64",
+   "fsLayers": [
+      {{
+         "blobSum": "{}"
+      }},
+      {{
+         "blobSum": "{}"
+      }}
+   ],
+   "history": [
+      {{
+         "v1Compatibility": "{{\"id\":\"2222"#,
+        images[1].blob, images[0].blob
+    );
+    assert!(text.starts_with(&head), "{text}");
+    assert!(text.contains(r#"Ann \u003cann@example.test\u003e"#), "{text}");
+    assert!(text.ends_with("\"Size\\\":9}\"\n      }\n   ]\n}"), "{text}");
+    let read: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(read["history"][0]["v1Compatibility"], B);
+    assert_eq!(read["history"][1]["v1Compatibility"], A);
 }
