@@ -1,6 +1,8 @@
-//! JSON as text.
+//! JSON as text. A converted image must have the digest that docker would give it, so its values are carried over as
+//! they are written: numbers are never computed and strings never re-escaped but as docker does it.
 //!
-//! What lives here: finding an object's members as slices of its text. What does not: what the members mean.
+//! What lives here: finding an object's members and a list's elements as slices of their text, and writing text as
+//! docker's encoder does. What does not: what the members mean.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,6 +39,12 @@ pub(super) fn members<'j>(
     let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_map(Members(each))?;
     json.end()
+}
+
+/// The texts of the elements of the list that `text` is; none if it is no list.
+pub(super) fn elements(text: &str) -> Option<Vec<&str>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    Some(elements.into_iter().map(RawValue::get).collect())
 }
 
 /// What the JSON string `text` says; none if it is no string. Half a surrogate pair says U+FFFD, as in docker.
@@ -120,6 +128,96 @@ fn marked(text: &str) -> impl Iterator<Item = (char, bool)> {
     })
 }
 
+/// Writes the JSON `text` without white space, and with what docker's encoder escapes in strings that it copies.
+pub(super) fn write_compact(out: &mut String, text: &str) {
+    for (c, quoted) in marked(text) {
+        match c {
+            ' ' | '\t' | '\n' | '\r' if !quoted => {}
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => write_escape(out, c),
+            _ => out.push(c),
+        }
+    }
+}
+
+/// Writes `text` as a JSON string, escaped as docker's encoder does.
+pub(super) fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => write_escape(out, c),
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+fn write_escape(out: &mut String, c: char) {
+    out.push_str(&format!("\\u{:04x}", u32::from(c)));
+}
+
+/// Writes one object, member by member, without white space.
+#[derive(Debug)]
+pub(super) struct ObjectWriter<'o> {
+    out: &'o mut String,
+    empty: bool,
+}
+
+impl<'o> ObjectWriter<'o> {
+    /// Begins an object at the end of `out`.
+    pub(super) fn new(out: &'o mut String) -> ObjectWriter<'o> {
+        out.push('{');
+        ObjectWriter { out, empty: true }
+    }
+
+    /// Writes a member's name. The caller writes its value to what is answered.
+    pub(super) fn member(&mut self, name: &str) -> &mut String {
+        if !self.empty {
+            self.out.push(',');
+        }
+        self.empty = false;
+        write_string(self.out, name);
+        self.out.push(':');
+        self.out
+    }
+
+    /// Writes a member that is a string.
+    pub(super) fn string(&mut self, name: &str, value: &str) {
+        write_string(self.member(name), value);
+    }
+
+    /// Writes a member that is a string, unless it is empty.
+    pub(super) fn string_if_any(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.string(name, value);
+        }
+    }
+
+    /// Ends the object.
+    pub(super) fn end(self) {
+        self.out.push('}');
+    }
+}
+
+/// Writes a list, each element by `write`.
+pub(super) fn write_list<T>(
+    out: &mut String,
+    elements: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut String, T),
+) {
+    out.push('[');
+    for (at, element) in elements.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write(out, element);
+    }
+    out.push(']');
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -165,6 +263,16 @@ mod tests {
     }
 
     #[test]
+    fn compact_text_keeps_escapes_and_adds_dockers() {
+        let mut out = String::new();
+        write_compact(&mut out, "{ \"a b\" :\t[ 1.0 , -0 ,\r\n\"\\u0041 \\\" <\u{2028}>&\\/é\" ] }");
+        assert_eq!(out, "{\"a b\":[1.0,-0,\"\\u0041 \\\" \\u003c\\u2028\\u003e\\u0026\\/é\"]}");
+        out.clear();
+        write_string(&mut out, "\"\\\n\r\t\u{8}\u{0}\u{7f}<>&\u{2029}/é");
+        assert_eq!(out, "\"\\\"\\\\\\n\\r\\t\\u0008\\u0000\u{7f}\\u003c\\u003e\\u0026\\u2029/é\"");
+    }
+
+    #[test]
     fn depth_counts_what_is_no_string() {
         for (text, expected) in
             [("7", 0), ("{}", 1), (r#"{"[[":"\"[","b":[{},[]]}"#, 3), ("[[[", 3), ("]]]", 0)]
@@ -175,6 +283,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_written_string_says_what_it_was_written_from(text: String) {
+            let mut out = String::new();
+            write_string(&mut out, &text);
+            prop_assert_eq!(&serde_json::from_str::<String>(&out).unwrap(), &text);
+            prop_assert_eq!(string(&out).unwrap(), text);
+        }
+
+        #[test]
         fn strings_are_read_as_another_parser_does(text in r#"([ -~é😀&&[^"\\]]|\\["\\/bfnrt]|\\u[0-9a-cA-C][0-9a-fA-F]{3}|\\ud83d\\ude0[0-9a-f]){0,12}"#) {
             let text = format!("\"{text}\"");
             prop_assert_eq!(string(&text).unwrap(), serde_json::from_str::<String>(&text).unwrap());
@@ -183,7 +299,8 @@ mod tests {
         /// Whatever it is given, also what no parser passed.
         #[test]
         fn nothing_panics(text in r#"[\[\]{}":,\\u0-9a-fd é\n]{0,40}"#) {
-            let _ = (read(&text), string(&text), depth(&text));
+            let _ = (read(&text), elements(&text), string(&text), depth(&text));
+            write_compact(&mut String::new(), &text);
         }
     }
 }
