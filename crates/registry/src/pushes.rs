@@ -114,7 +114,12 @@ impl Registry {
     }
 
     /// The room in a name, where a rule bounds it; `None` also where the name holds the digest already.
-    pub(crate) fn room(&self, repository: &RepoKey, name: &RepoName, digest: Option<&Digest>) -> Result<Option<Room>> {
+    pub(crate) fn room(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        digest: Option<&Digest>,
+    ) -> Result<Option<Room>> {
         let mut snapshot = self.snapshot()?;
         let row = snapshot.get::<Repositories>(repository).map_err(Error::internal)?;
         let rules = row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.rules;

@@ -216,8 +216,7 @@ impl Registry {
             start.extend_from_slice(last.as_str().as_bytes());
             start.push(1);
         }
-        let page =
-            crate::reads::page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), id| {
+        let page = crate::reads::page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), id| {
             Some((name, id)).filter(|(name, _)| !name.is_waiting_room())
         })?;
         let entries = page.entries.into_iter().map(|(name, id)| {

@@ -5,7 +5,7 @@ use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
     Blobs, ContentState, Contents, Images, ImagesById, Manifests, NameId, NameIds, NamesById, Tags, Views,
-    prefix,
+    Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -54,12 +54,9 @@ pub(super) fn push(
         }
         // Pushed by two at the same time, from the same JSON: the first one's layer is as good.
         let content = view.row::<Contents>(&(room, image.json)).filter(|content| content.image);
-        let waits_for_collection = |content: supercargo_projections::tables::ContentRow| match content.state {
-            ContentState::Waiting { wait, .. } => wait == supercargo_projections::tables::Wait::Deleted,
-            ContentState::Live | ContentState::Absent => false,
-        };
+        let deleted = |state| matches!(state, ContentState::Waiting { wait: Wait::Deleted, .. });
         let sound = view.row::<Blobs>(&image.layer).is_none_or(|blob| !blob.rotten);
-        if content.is_some_and(|content| !waits_for_collection(content)) && sound {
+        if content.is_some_and(|content| !deleted(content.state)) && sound {
             return Ok(Decision::done(Vec::new()));
         }
     }
@@ -180,16 +177,9 @@ pub(super) fn set_tag(
     }
     if let Some(conversion) = conversion {
         let came = |digest: Digest| added.iter().any(|image| image.layer == digest);
-        bytes = bytes.saturating_add(convert(
-            view,
-            key,
-            name,
-            id,
-            (image.1, source, held_in),
-            conversion,
-            came,
-            &mut events,
-        )?);
+        let (more, more_bytes) = convert(view, key, name, id, image, (source, held_in), conversion, came)?;
+        events.extend(more);
+        bytes = bytes.saturating_add(more_bytes);
     }
     Room::of(view, &rules, key, name, id).check(bytes)?;
     if previous != Some(target) {
@@ -209,12 +199,9 @@ fn convert(
     (source, held_in): (NameId, &RepoName),
     conversion: &Conversion,
     came: impl Fn(Digest) -> bool,
-    events: &mut Vec<Event>,
-) -> Result<u64> {
+) -> Result<(Vec<Event>, u64)> {
     let mut bytes = 0_u64;
-    for inspected in &conversion.inspected {
-        events.push(inspected.event());
-    }
+    let mut events: Vec<Event> = conversion.inspected.iter().map(Inspected::event).collect();
     let Conversion { digest, manifest, .. } = conversion;
     let content = |view: &mut _, digest| id.and_then(|id| Rows::row::<Contents>(view, &(id, digest)));
     let mut seen = Vec::new();
@@ -252,7 +239,7 @@ fn convert(
         let (repository, name) = (key.clone(), name.clone());
         events.push(Event::V1ViewAdded { repository, name, manifest: *digest, image });
     }
-    Ok(bytes)
+    Ok((events, bytes))
 }
 
 /// Images that were made of a manifest come into its name: what it is to V1 clients. `images`: each after its parent.

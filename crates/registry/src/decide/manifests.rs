@@ -63,7 +63,9 @@ pub(super) fn push(
         Room::of(view, &config.rules, key, name, id).check(manifest.size)?;
     }
     if content.is_some_and(|content| content.image) {
-        return Err(Error::Invalid(format!("{digest} is the JSON of a V1 image, and can't be a manifest too")));
+        return Err(Error::Invalid(format!(
+            "{digest} is the JSON of a V1 image, and can't be a manifest too"
+        )));
     }
     let known = content.filter(|content| content.manifest);
     // One that is there already is recorded again only where that changes something: its wait begins anew.

@@ -43,7 +43,10 @@ pub struct Viewer<'v> {
 
 impl std::fmt::Debug for Viewer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Viewer").field("caller", &self.caller).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Viewer")
+            .field("caller", &self.caller)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

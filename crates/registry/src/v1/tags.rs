@@ -129,14 +129,14 @@ impl Registry {
         id: &ImageId,
     ) -> Result<()> {
         let row = self.snapshot()?.get::<Repositories>(repository).map_err(Error::internal)?;
-        let version = row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
+        let version =
+            row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
         for _ in 0..TRIES {
             let image = self.v1_check_image(repository, viewer, id).await?;
             let (conversion, payload, published) = match version {
                 DockerApiVersion::V1 => (None, Payload::None, Vec::new()),
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    let (conversion, payload, published) =
-                        self.v1_convert(repository, name, &image).await?;
+                    let (conversion, payload, published) = self.v1_convert(repository, name, &image).await?;
                     (Some(Box::new(conversion)), payload, published)
                 }
             };

@@ -209,9 +209,7 @@ impl Registry {
         let layer_size = self.blobs.received(&owner, parts.layer)?;
         let image = V1Image {
             id: *id,
-            parent: parent
-                .as_ref()
-                .map(|parent| V1Parent { id: parent.image.id, json: parent.image.json }),
+            parent: parent.as_ref().map(|parent| V1Parent { id: parent.image.id, json: parent.image.json }),
             // Decided with the image.
             depth: 0,
             json: json_digest,
@@ -297,7 +295,8 @@ impl Registry {
     }
 
     async fn verify_tarsum(&self, owner: &str, layer: Uuid, json: Bytes, tarsum: &str) -> Result<()> {
-        let expected: Tarsum = tarsum.parse().map_err(|e| Error::Invalid(format!("X-Docker-Checksum: {e}")))?;
+        let expected: Tarsum =
+            tarsum.parse().map_err(|e| Error::Invalid(format!("X-Docker-Checksum: {e}")))?;
         let file = self.blobs.open_session(owner, layer).await?;
         let actual = self
             .unpacking(move |stop| {

@@ -98,7 +98,8 @@ impl Registry {
             let json = self.bytes_of(&snapshot, &image.json, image.json_size)?;
             let json = json.ok_or(Error::ImageUnknown(image.id))?;
             let form = self.as_gzip(&image.layer, image.layer_size).await?;
-            let diff_id = form.diff_id.ok_or_else(|| Error::Internal("a layer without its diff id".to_owned()))?;
+            let diff_id =
+                form.diff_id.ok_or_else(|| Error::Internal("a layer without its diff id".to_owned()))?;
             inspected.extend(form.inspected);
             if let Some(payload) = form.payload {
                 brought.add(form.blob, payload);
@@ -185,7 +186,9 @@ impl Registry {
         digest: Digest,
         manifest: &Manifest,
     ) -> Result<()> {
-        let not = |why: &str| Error::NotConvertible(format!("manifest {digest} can't be shown to V1 clients: {why}"));
+        let not = |why: &str| {
+            Error::NotConvertible(format!("manifest {digest} can't be shown to V1 clients: {why}"))
+        };
         let config = manifest.config.as_ref().ok_or_else(|| not("it has no config"))?;
         if config.size > limits::IMAGE_JSON_BYTES_MAX as u64 {
             return Err(not("its config is too large for the JSON of an image"));
@@ -334,8 +337,7 @@ impl Registry {
         let pieces = Box::pin(stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|piece: io::Result<Bytes>| (piece, receiver))
         }));
-        let (packed, kept) =
-            tokio::join!(packing, self.blobs.append(owner, session, None, pieces));
+        let (packed, kept) = tokio::join!(packing, self.blobs.append(owner, session, None, pieces));
         let packed = packed?.map_err(|e| match (e, kept) {
             // Whoever was to keep it could not.
             (supercargo_layers::LayerError::Write(_), Err(kept)) => Error::from(kept),
