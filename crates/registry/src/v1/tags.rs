@@ -9,7 +9,7 @@ use supercargo_projections::{Snapshot, prefix_end};
 
 use super::{Viewer, image_row};
 use crate::command::Command;
-use crate::leases::Principal;
+use crate::leases::{ANYWHERE, Principal};
 use crate::ledger::Payload;
 use crate::reads::{known_repository, name_id, resolve};
 use crate::registry::Registry;
@@ -133,10 +133,18 @@ impl Registry {
             row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
         for _ in 0..TRIES {
             let image = self.v1_check_image(repository, viewer, id).await?;
+            let json = image.image.json;
+            let chain = self.v1_chain(repository, viewer, image)?;
+            let mut held_in: Vec<RepoName> = Vec::new();
+            for found in &chain {
+                if !held_in.contains(&found.held_in) {
+                    held_in.push(found.held_in.clone());
+                }
+            }
             let (conversion, payload, published) = match version {
                 DockerApiVersion::V1 => (None, Payload::None, Vec::new()),
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    let (conversion, payload, published) = self.v1_convert(repository, name, &image).await?;
+                    let (conversion, payload, published) = self.v1_convert(repository, name, &chain).await?;
                     (Some(Box::new(conversion)), payload, published)
                 }
             };
@@ -145,8 +153,8 @@ impl Registry {
                 name: name.clone(),
                 tag: tag.clone(),
                 id: *id,
-                json: image.image.json,
-                held_in: image.held_in.clone(),
+                json,
+                held_in,
                 conversion,
             };
             let submitted = self.ledger.submit(viewer.caller, command, payload).await;
@@ -177,12 +185,9 @@ impl Registry {
         let viewer = Viewer { name: Some(name), ..viewer };
         // Gone again already: then they run out by themselves.
         let Some(top) = self.v1_find(repository, viewer, id)? else { return Ok(()) };
-        let snapshot = self.snapshot()?;
-        let room = super::waiting_room(&snapshot, repository)?;
-        let Ok(chain) = self.v1_chain(&snapshot, repository, &top) else { return Ok(()) };
-        let ended = chain.iter().flat_map(|(name, image)| {
-            [Some(*name), room].into_iter().flatten().map(|name| (name, image.json))
-        });
+        let Ok(chain) = self.v1_chain(repository, viewer, top) else { return Ok(()) };
+        let ended =
+            chain.iter().flat_map(|found| [found.name_id, ANYWHERE].map(|name| (name, found.image.json)));
         self.leases.end(ended, &Principal::of(viewer.caller));
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::layers::unreadable;
 use super::{V1ImageInfo, Viewer};
 use crate::command::{Command, Conversion, Inspected};
 use crate::ledger::Payload;
-use crate::pushes::{digest_of, owner};
+use crate::pushes::digest_of;
 use crate::reads::name_id;
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -74,27 +74,30 @@ impl From<ConvertError> for Error {
 }
 
 impl Registry {
-    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now. Answers
+    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now. `chain`:
+    /// the image, and those that it was made from. Answers
     /// also with the bytes, and with those of them that are files by now.
     pub(super) async fn v1_convert(
         &self,
         repository: &RepoKey,
         name: &RepoName,
-        image: &V1ImageInfo,
+        chain: &[V1ImageInfo],
     ) -> Result<(Conversion, Payload, Vec<Digest>)> {
         let snapshot = self.snapshot()?;
         let target = name_id(&snapshot, repository, name)?;
-        for id in [target, Some(image.name_id)].into_iter().flatten() {
-            if let Some((digest, manifest)) = viewed_as(&snapshot, id, image.image.json)? {
+        let top = chain.first();
+        for (id, json) in top
+            .iter()
+            .flat_map(|top| [target, Some(top.name_id)].into_iter().flatten().map(|id| (id, top.image.json)))
+        {
+            if let Some((digest, manifest)) = viewed_as(&snapshot, id, json)? {
                 let conversion = Conversion { digest, manifest, inspected: Vec::new(), brought: Vec::new() };
                 return Ok((conversion, Payload::None, Vec::new()));
             }
         }
-        let mut chain = self.v1_chain(&snapshot, repository, image)?;
-        chain.reverse();
         let (mut brought, mut inspected) = (Brought::default(), Vec::new());
         let mut parts = Vec::with_capacity(chain.len());
-        for (_, image) in &chain {
+        for V1ImageInfo { image, .. } in chain.iter().rev() {
             let json = self.bytes_of(&snapshot, &image.json, image.json_size)?;
             let json = json.ok_or(Error::ImageUnknown(image.id))?;
             let form = self.as_gzip(&image.layer, image.layer_size).await?;
@@ -313,7 +316,7 @@ impl Registry {
 
     /// Packs a layer anew, by a recipe that always gives the same bytes.
     async fn pack(&self, layer: &Digest) -> Result<LayerForm> {
-        let owner = owner(&RepoKey::parse("packing").map_err(Error::internal)?, &RepoName::waiting_room());
+        let owner = format!("{}/packing", RepoName::waiting_room(None));
         let session = self.blobs.start(&owner, Algorithm::Sha256).await?;
         let packed = self.pack_into(&owner, session, layer).await;
         if let Err(e) = self.blobs.discard(&owner, session).await {
