@@ -141,8 +141,8 @@ fn the_config_becomes_the_schema1_images_of_docker() {
     assert_eq!(
         base.v1_compatibility,
         format!(
-            r#"{{"id":"{}","created":"2014-05-13T16:53:20Z","container_config":{{"Cmd":["/bin/sh -c #(nop) ADD file:base in /"]}}}}"#,
-            base.id
+            r#"{{"id":"{}","created":"2014-05-13T16:53:20Z","container_config":{{"Cmd":["{}"]}}}}"#,
+            base.id, "/bin/sh -c #(nop) ADD file:base in /"
         )
     );
     let end = format!(r#""id":"{}","os":"linux","parent":"{}"}}"#, top.id, base.id);
