@@ -142,6 +142,8 @@ mod tests {
             ("[]", 1, "it has no history"),
             ("{}", 1, "history must be a list"),
             (r#"[{"created":7}]"#, 1, "history.created must be a time"),
+            ("[7]", 1, "an item of history must be an object"),
+            ("[null,null]", 1, "is of 2 layers, but the manifest has 1"),
             ("[{}]", 0, "is of 1 layers, but the manifest has 0"),
             ("[{},{}]", 1, "is of 2 layers, but the manifest has 1"),
             (r#"[{"empty_layer":true}]"#, 1, "is of 0 layers, but the manifest has 1"),
