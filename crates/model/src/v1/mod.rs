@@ -9,6 +9,8 @@ mod convert;
 mod history;
 mod json;
 mod legacy;
+#[cfg(test)]
+mod properties;
 mod raw;
 pub mod schema1;
 mod typed;

@@ -109,32 +109,48 @@ pub fn payload(name: &RepoName, tag: &Tag, images: &[Schema1Image<'_>]) -> Vec<u
         let [architecture] = typed::pick(&top.v1_compatibility, ["architecture"]).ok()?;
         raw::string(architecture?)
     });
-    let mut out = String::from("{\n   \"schemaVersion\": 1,\n   \"name\": ");
-    raw::write_string(&mut out, name.as_str());
-    out.push_str(",\n   \"tag\": ");
-    raw::write_string(&mut out, tag.as_str());
-    out.push_str(",\n   \"architecture\": ");
-    raw::write_string(&mut out, &architecture.unwrap_or_default());
-    write_objects(&mut out, "fsLayers", "blobSum", images.iter().rev().map(|image| image.blob.to_string()));
-    write_objects(
-        &mut out,
-        "history",
-        "v1Compatibility",
-        images.iter().rev().map(|image| &image.v1_compatibility),
-    );
-    out.push_str("\n}");
-    out.into_bytes()
+    let mut out = String::new();
+    let mut manifest = ObjectWriter::new(&mut out);
+    manifest.member("schemaVersion").push('1');
+    manifest.string("name", name.as_str());
+    manifest.string("tag", tag.as_str());
+    manifest.string("architecture", &architecture.unwrap_or_default());
+    let one_member = |out: &mut String, name: &str, value: &str| {
+        let mut object = ObjectWriter::new(out);
+        object.string(name, value);
+        object.end();
+    };
+    raw::write_list(manifest.member("fsLayers"), images.iter().rev(), |out, image| {
+        one_member(out, "blobSum", &image.blob.to_string());
+    });
+    raw::write_list(manifest.member("history"), images.iter().rev(), |out, image| {
+        one_member(out, "v1Compatibility", &image.v1_compatibility);
+    });
+    manifest.end();
+    raw::indented(&out).into_bytes()
 }
 
-/// Writes the member `name`, a list of objects that have one member each.
-fn write_objects(out: &mut String, name: &str, member: &str, values: impl Iterator<Item = impl AsRef<str>>) {
-    out.push_str(&format!(",\n   \"{name}\": ["));
-    let mut between = "";
-    for value in values {
-        out.push_str(&format!("{between}\n      {{\n         \"{member}\": "));
-        raw::write_string(out, value.as_ref());
-        out.push_str("\n      }");
-        between = ",";
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_without_a_history_of_its_layers_is_refused() {
+        let blob = Digest::sha256([0; 32]);
+        for (history, layers, reason) in [
+            ("null", 1, "it has no history"),
+            ("[]", 1, "it has no history"),
+            ("{}", 1, "history must be a list"),
+            (r#"[{"created":7}]"#, 1, "history.created must be a time"),
+            ("[7]", 1, "an item of history must be an object"),
+            ("[null,null]", 1, "is of 2 layers, but the manifest has 1"),
+            ("[{}]", 0, "is of 1 layers, but the manifest has 0"),
+            ("[{},{}]", 1, "is of 2 layers, but the manifest has 1"),
+            (r#"[{"empty_layer":true}]"#, 1, "is of 0 layers, but the manifest has 1"),
+        ] {
+            let config = format!(r#"{{"rootfs":{{"diff_ids":["{blob}"]}},"history":{history}}}"#);
+            let error = from_config(config.as_bytes(), &[blob][..layers]).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
     }
-    out.push_str(if between.is_empty() { "]" } else { "\n   ]" });
 }
