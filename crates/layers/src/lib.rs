@@ -19,6 +19,7 @@ mod compression;
 mod error;
 mod facts;
 mod limits;
+mod repack;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -30,3 +31,4 @@ pub use facts::{LayerFacts, inspect};
 pub use limits::{
     ENTRIES_MAX, EXTENDED_HEADER_BYTES_MAX, InspectLimits, UNCOMPRESSED_BYTES_MAX, WINDOW_BYTES_MAX,
 };
+pub use repack::{Repacked, repack};
