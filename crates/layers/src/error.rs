@@ -51,3 +51,10 @@ pub enum LayerError {
     #[error("reading the layer was stopped")]
     Stopped,
 }
+
+/// A text that is not a tarsum of version 0 or 1 with SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "tarsum {0:?} is not valid: use tarsum+sha256: or tarsum.v1+sha256: and 64 lower-case hexadecimal digits"
+)]
+pub struct TarsumParseError(pub(crate) String);

@@ -21,14 +21,17 @@ mod facts;
 mod limits;
 mod repack;
 mod stream;
+mod tar;
+mod tarsum;
 #[cfg(test)]
 mod testing;
 mod zstd;
 
 pub use compression::Compression;
-pub use error::LayerError;
+pub use error::{LayerError, TarsumParseError};
 pub use facts::{LayerFacts, inspect};
 pub use limits::{
     ENTRIES_MAX, EXTENDED_HEADER_BYTES_MAX, InspectLimits, UNCOMPRESSED_BYTES_MAX, WINDOW_BYTES_MAX,
 };
 pub use repack::{Repacked, repack};
+pub use tarsum::{Tarsum, TarsumVersion, tarsum};

@@ -141,6 +141,10 @@ impl<'s, R: Read> Uncompressed<'s, R> {
         self.compression
     }
 
+    pub(crate) fn limits(&self) -> &InspectLimits<'s> {
+        &self.limits
+    }
+
     /// Bytes that were given out.
     pub(crate) fn produced(&self) -> u64 {
         self.produced
