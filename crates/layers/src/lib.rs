@@ -19,6 +19,7 @@ mod compression;
 mod error;
 mod facts;
 mod limits;
+mod listing;
 mod repack;
 mod stream;
 mod tar;
@@ -33,5 +34,6 @@ pub use facts::{LayerFacts, inspect};
 pub use limits::{
     ENTRIES_MAX, EXTENDED_HEADER_BYTES_MAX, InspectLimits, UNCOMPRESSED_BYTES_MAX, WINDOW_BYTES_MAX,
 };
+pub use listing::{Listing, Row, listing};
 pub use repack::{Repacked, repack};
 pub use tarsum::{Tarsum, TarsumVersion, tarsum};

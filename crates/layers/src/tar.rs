@@ -21,11 +21,14 @@ const PAX_SPARSE: &[u8] = b"GNU.sparse.";
 
 /// Types of entries that are met by name here (POSIX.1, "ustar Interchange Format"; GNU tar).
 pub(crate) mod typeflag {
+    pub(crate) const OLD_FILE: u8 = 0;
     pub(crate) const LINK: u8 = b'1';
     pub(crate) const CHAR: u8 = b'3';
     pub(crate) const BLOCK: u8 = b'4';
+    pub(crate) const DIRECTORY: u8 = b'5';
     pub(crate) const FIFO: u8 = b'6';
     pub(crate) const PAX_NEXT: u8 = b'x';
+    pub(crate) const PAX_GLOBAL: u8 = b'g';
     pub(crate) const GNU_LONG_NAME: u8 = b'L';
     pub(crate) const GNU_LONG_LINK: u8 = b'K';
     pub(crate) const GNU_SPARSE: u8 = b'S';
