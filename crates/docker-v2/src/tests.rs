@@ -5,9 +5,13 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
+use supercargo_eventlog::Origin;
+use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
+use supercargo_http::request::REQUEST_ID;
 use supercargo_model::{Algorithm, Digest, media_type};
 use supercargo_registry::Options;
 use tower::ServiceExt;
