@@ -35,7 +35,8 @@ use axum::routing::any;
 use http::HeaderValue;
 use http::request::Parts;
 use supercargo_access::Authority;
-use supercargo_eventlog::{Actor, Api};
+use supercargo_eventlog::{Actor, Api, DockerApiVersion};
+pub use supercargo_http::Mount;
 use supercargo_http::body::BodyStream;
 use supercargo_http::request;
 use supercargo_http::response::header_value;
@@ -43,19 +44,9 @@ use supercargo_model::{RepoKey, RepoName};
 pub use supercargo_registry::Peer;
 use supercargo_registry::{Caller, Registry, UploadId};
 
-use crate::error::Failure;
+use crate::error::{Code, Failure};
 use crate::gate::{Admitted, TOKEN_PATH};
 use crate::route::Route;
-
-/// One repository, served below a prefix.
-#[derive(Debug, Clone)]
-pub struct Mount {
-    /// The repository.
-    pub repository: RepoKey,
-    /// What its paths begin with, before `/v2/`: nothing at the root of a listener, or a path such as
-    /// `/artifactory/api/docker/docker-local`, with a slash in front and none behind.
-    pub prefix: String,
-}
 
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
@@ -114,6 +105,20 @@ impl Surface {
         Caller { actor, origin: request::origin(parts, Api::DockerV2) }
     }
 
+    /// Refuses what is asked of a repository that speaks V1 alone, before anybody is asked to log in: clients that speak
+    /// both take a login, and any sign of V2, for a registry that speaks V2.
+    ///
+    /// # Errors
+    /// UNSUPPORTED. A repository that is not there speaks V2.
+    fn speaks(&self) -> Result<(), Failure> {
+        let repository = self.repository();
+        if self.registry.docker_api_version(repository)? == Some(DockerApiVersion::V1) {
+            let message = format!("Unsupported docker v2 repository request for '{repository}'");
+            return Err(Failure::new(Code::EndpointUnknown).message(message));
+        }
+        Ok(())
+    }
+
     async fn answer(&self, parts: &mut Parts, body: &mut BodyStream) -> Result<Response, Failure> {
         // Only requests below the prefix are routed here.
         let path = parts.uri.path().strip_prefix(self.mount.prefix.as_str()).unwrap_or_default();
@@ -156,6 +161,11 @@ impl Surface {
 async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
+    if let Err(failure) = surface.speaks() {
+        body.discard().await;
+        // Without the protocol's version, by which clients would know that V2 is spoken here.
+        return failure.into_response(request::id(&parts.headers));
+    }
     let mut response = match surface.answer(&mut parts, &mut body).await {
         Ok(response) => response,
         Err(failure) => {

@@ -8,3 +8,15 @@ pub mod etag;
 pub mod range;
 pub mod request;
 pub mod response;
+
+use supercargo_model::RepoKey;
+
+/// One repository, served below a prefix.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// The repository.
+    pub repository: RepoKey,
+    /// What its paths begin with, before the protocol's own: nothing at the root of a listener, or a path such as
+    /// `/artifactory/api/docker/docker-local`, with a slash in front and none behind.
+    pub prefix: String,
+}
