@@ -152,9 +152,10 @@ impl<'r> Need<'r> {
             | Route::Register
             | Route::ChangeUser { .. }
             | Route::Search => Need::Nothing,
-            Route::GetImageJson { .. } | Route::GetLayer { .. } | Route::GetAncestry { .. } => {
-                Need::Images(Actions::READ)
-            }
+            Route::GetImageJson { .. }
+            | Route::GetLayer { .. }
+            | Route::GetAncestry { .. }
+            | Route::ListFiles { .. } => Need::Images(Actions::READ),
             Route::PutImageJson { .. } | Route::PutLayer { .. } | Route::PutChecksum { .. } => {
                 Need::Images(Actions::WRITE)
             }

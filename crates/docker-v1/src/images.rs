@@ -79,6 +79,23 @@ pub(crate) async fn get_ancestry(
     Ok(response)
 }
 
+/// `GET /v1/images/<id>/files`: what the layer holds.
+pub(crate) async fn list_files(
+    surface: &Surface,
+    parts: &Parts,
+    admitted: &Admitted,
+    id: &ImageId,
+) -> Result<Response, Failure> {
+    let image = find(surface, parts, admitted, id).await?;
+    let etag = entity_tag(&image, image.image.layer)?;
+    let mut response = match is_cached(&parts.headers, &etag) {
+        true => empty(StatusCode::NOT_MODIFIED),
+        false => crate::json(&surface.registry.v1_files(&image).await?)?,
+    };
+    describe(surface, response.headers_mut(), etag);
+    Ok(response)
+}
+
 /// `GET /v1/images/<id>/layer`, whole or from where a client lost it.
 pub(crate) async fn get_layer(
     surface: &Surface,

@@ -143,6 +143,7 @@ impl Surface {
             Route::PutLayer { id } => images::put_layer(self, parts, admitted, body, id).await,
             Route::PutChecksum { id } => images::put_checksum(self, parts, admitted, id).await,
             Route::GetAncestry { id } => images::get_ancestry(self, parts, admitted, id).await,
+            Route::ListFiles { id } => images::list_files(self, parts, admitted, id).await,
             Route::DeleteRepository { .. } => repositories::delete(self, parts, admitted).await,
             Route::ListImages { .. } => repositories::list_images(self, parts, admitted),
             Route::DeleteImages { .. } => repositories::delete_images(self, parts, admitted),

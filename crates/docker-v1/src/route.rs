@@ -40,6 +40,8 @@ pub(crate) enum Route {
     PutChecksum { id: ImageId },
     /// `GET /v1/images/<id>/ancestry`
     GetAncestry { id: ImageId },
+    /// `GET /v1/images/<id>/files`
+    ListFiles { id: ImageId },
     /// `PUT /v1/repositories/<name>/`
     PutRepository { name: V1Name },
     /// `DELETE /v1/repositories/<name>/`, `DELETE /v1/repositories/<name>/tags`
@@ -121,6 +123,7 @@ impl Route {
             (Shape::Layer(id), "PUT") => Route::PutLayer { id: parse_id(id)? },
             (Shape::Checksum(id), "PUT") => Route::PutChecksum { id: parse_id(id)? },
             (Shape::Ancestry(id), "GET") => Route::GetAncestry { id: parse_id(id)? },
+            (Shape::Files(id), "GET") => Route::ListFiles { id: parse_id(id)? },
             (Shape::Repository(name), "PUT") => Route::PutRepository { name: parse_name(name)? },
             (Shape::Repository(name) | Shape::Tags(name), "DELETE") => {
                 Route::DeleteRepository { name: parse_name(name)? }
@@ -161,6 +164,7 @@ enum Shape<'a> {
     Layer(&'a str),
     Checksum(&'a str),
     Ancestry(&'a str),
+    Files(&'a str),
     Repository(&'a str),
     Images(&'a str),
     Tags(&'a str),
@@ -205,6 +209,7 @@ impl<'a> Shape<'a> {
             "layer" => Some(Shape::Layer(id)),
             "checksum" => Some(Shape::Checksum(id)),
             "ancestry" => Some(Shape::Ancestry(id)),
+            "files" => Some(Shape::Files(id)),
             _ => None,
         }
     }
@@ -245,6 +250,7 @@ impl<'a> Shape<'a> {
             | Shape::Base
             | Shape::Search
             | Shape::Ancestry(_)
+            | Shape::Files(_)
             | Shape::TagJson(..)
             | Shape::RepositoryJson(_)
             | Shape::LayerAccess(..) => "GET, HEAD",
@@ -321,6 +327,7 @@ mod tests {
             ("PUT", "/v1/images/{id}/layer", Route::PutLayer { id }),
             ("PUT", "/v1/images/{id}/checksum", Route::PutChecksum { id }),
             ("GET", "/v1/images/{id}/ancestry", Route::GetAncestry { id }),
+            ("GET", "/v1/images/{id}/files", Route::ListFiles { id }),
             ("PUT", "/v1/repositories/ann/app", Route::PutRepository { name: n() }),
             ("DELETE", "/v1/repositories/ann/app", Route::DeleteRepository { name: n() }),
             ("DELETE", "/v1/repositories/ann/app/tags", Route::DeleteRepository { name: n() }),

@@ -296,3 +296,32 @@ async fn an_empty_layer_is_one() {
     let json = surface.ask("GET", &format!("/v1/images/{}/json", image.id)).await;
     assert_eq!(json.header("x-docker-size"), "0");
 }
+
+/// The base image of the specification's test vectors: a gzip of a folder and a file.
+#[tokio::test]
+async fn the_files_of_a_layer_are_listed() {
+    use base64::Engine as _;
+
+    const LAYER: &str = "H4sIAAAAAAAA/+3RQQqAIBBA0Vl3Cm+Qo6OeJ0poYQhmnT9xGVQrg2jeZmR0IXyfxx4ak4Uzps7iPOsZldZE5OoepbYEwsAL\
+        tjUPqXwlxZjv3j3df5Qv/ZeYp9b9LdF1f8RTf1SkQEju39zsQ4hixw4YY4z9yQFJV+zdAAoAAA==";
+
+    let surface = Fixture::v1().await;
+    let layer = base64::engine::general_purpose::STANDARD.decode(LAYER).unwrap();
+    let image = Image { layer: layer.leak(), ..Image::new('1', None, b"") };
+    surface.push_image(&image, &[]).await;
+    let path = format!("/v1/images/{}/files", image.id);
+    let files = surface.ask("GET", &path).await;
+    assert_eq!(files.status, 200);
+    let expected = serde_json::json!([
+        ["/etc", "d", false, 0, 1_400_000_000, 0o755, 0, 0],
+        ["/etc/motd", "f", false, 9, 1_400_000_000, 0o644, 0, 0],
+    ]);
+    assert_eq!(files.json(), expected);
+    assert_eq!(surface.send("GET", &path, &[("if-none-match", "*")], Body::empty()).await.status, 304);
+
+    let no_tar = Image::new('2', None, b"neither compressed nor a tar");
+    surface.push_image(&no_tar, &[]).await;
+    let refused = surface.ask("GET", &format!("/v1/images/{}/files", no_tar.id)).await;
+    assert_eq!(refused.error().0, 400);
+    assert_eq!(surface.ask("GET", &format!("/v1/images/{}/files", id('3'))).await.status, 404);
+}
