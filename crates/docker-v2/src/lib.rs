@@ -119,6 +119,19 @@ impl Surface {
         Ok(())
     }
 
+    /// Has a client that can't read what is here by V2 look for it by V1, where that is spoken too: that a manifest is not
+    /// known is what makes docker up to 1.9 try (the V1 specification, section 2).
+    ///
+    /// # Errors
+    /// MANIFEST_UNKNOWN.
+    fn send_to_v1(&self) -> Result<(), Failure> {
+        if self.registry.docker_api_version(self.repository())? == Some(DockerApiVersion::Both) {
+            let message = "docker before 1.10 can't read this manifest; it is there by V1";
+            return Err(Failure::new(Code::ManifestUnknown).message(message));
+        }
+        Ok(())
+    }
+
     async fn answer(&self, parts: &mut Parts, body: &mut BodyStream) -> Result<Response, Failure> {
         // Only requests below the prefix are routed here.
         let path = parts.uri.path().strip_prefix(self.mount.prefix.as_str()).unwrap_or_default();

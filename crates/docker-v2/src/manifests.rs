@@ -32,7 +32,7 @@ pub(crate) fn get(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    serve(parts, reference, |reference| {
+    serve(surface, parts, reference, |reference| {
         Ok(surface.registry.manifest(surface.repository(), name, reference)?)
     })
 }
@@ -45,7 +45,7 @@ pub(crate) fn check(
     reference: &Reference,
 ) -> Result<Response, Failure> {
     let caller = surface.caller(parts);
-    serve(parts, reference, |reference| {
+    serve(surface, parts, reference, |reference| {
         Ok(surface.registry.check_manifest(&caller, surface.repository(), name, reference)?)
     })
 }
@@ -112,11 +112,15 @@ pub(crate) async fn delete(
 
 /// Finds and serves a manifest, or the one child of an index that an old client can use.
 fn serve(
+    surface: &Surface,
     parts: &Parts,
     reference: &Reference,
     find: impl Fn(&Reference) -> Result<Arc<StoredManifest>, Failure>,
 ) -> Result<Response, Failure> {
     let found = find(reference)?;
+    if !media_type::is_schema1(&found.media_type) && knows_schema1_alone(&parts.headers) {
+        surface.send_to_v1()?;
+    }
     if matches!(reference, Reference::Digest(_)) || !media_type::is_index(&found.media_type) {
         return respond(parts, &found);
     }
@@ -166,6 +170,17 @@ fn media_type_value(media_type: &str) -> Result<HeaderValue, Failure> {
         }
     }
     HeaderValue::from_str(media_type).map_err(|_| Failure::internal("a media type was not fit for a header"))
+}
+
+/// Whether the client is a docker that knows manifests of schema 1 alone. It does not say so, but which docker it is:
+/// one before 1.10.
+fn knows_schema1_alone(headers: &HeaderMap) -> bool {
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let minor = user_agent.and_then(|value| value.strip_prefix("docker/1.")).map(|rest| {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest[..digits].parse::<u32>()
+    });
+    matches!(minor, Some(Ok(..10)))
 }
 
 /// Whether the client says that it takes Docker's single-image manifests and nothing else. `application/json`
@@ -253,6 +268,30 @@ mod tests {
 
     fn accept(values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (header::ACCEPT, HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn docker_before_1_10_is_known_by_its_name() {
+        let sent = |value: &'static str| {
+            HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static(value))])
+        };
+        for old in
+            ["docker/1.5.0", "docker/1.9.1 go/go1.4.2 git-commit/a34a1d5", "docker/1.9", "docker/1.6-dev"]
+        {
+            assert!(knows_schema1_alone(&sent(old)), "{old}");
+        }
+        for new in [
+            "docker/1.10.3",
+            "docker/1.12.6 go/go1.6.4",
+            "docker/17.05.0-ce",
+            "docker/1.x",
+            "docker/1.",
+            "curl/7.1 docker/1.9.1",
+            "docker/1.99999999999",
+        ] {
+            assert!(!knows_schema1_alone(&sent(new)), "{new}");
+        }
+        assert!(!knows_schema1_alone(&HeaderMap::new()));
     }
 
     #[test]

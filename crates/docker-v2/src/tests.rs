@@ -23,6 +23,7 @@ const PREFIX: &str = "/below/docker-local";
 /// A surface over an empty registry, which goes when it is dropped.
 struct Fixture {
     router: Router,
+    registry: Arc<Registry>,
     prefix: &'static str,
     _folder: tempfile::TempDir,
 }
@@ -53,9 +54,9 @@ impl Fixture {
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         registry.ensure_first_repository().await.unwrap();
         let mount = Mount { repository: RepoKey::parse("docker-local").unwrap(), prefix: prefix.to_owned() };
-        let router =
-            router(registry, mount, Settings { authority: None, body_timeout: Duration::from_secs(30) });
-        Fixture { router, prefix, _folder: folder }
+        let settings = Settings { authority: None, body_timeout: Duration::from_secs(30) };
+        let router = router(Arc::clone(&registry), mount, settings);
+        Fixture { router, registry, prefix, _folder: folder }
     }
 
     /// `path` begins with the prefix where it is a Location, and is put below it where it is not.
@@ -563,4 +564,29 @@ async fn a_repository_that_speaks_v1_alone_shows_nothing_of_v2() {
             assert!(!refused.headers().contains_key(&header), "{method} {path}: {header}");
         }
     }
+}
+
+/// Docker before 1.10 reads no manifest of its successors', and goes on to V1 where it hears that there is none.
+#[tokio::test]
+async fn a_docker_that_knows_schema_1_alone_is_sent_to_v1_where_that_is_spoken() {
+    let surface = Fixture::new("").await;
+    surface.push_image("a", "t", "").await;
+    let (old, new) = (("user-agent", "docker/1.9.1 go/go1.4.2"), ("user-agent", "docker/1.10.3"));
+    let path = "/v2/a/manifests/t";
+    assert_eq!(surface.send("GET", path, &[old], Body::empty()).await.status, 200);
+    let both = supercargo_registry::RepositoryChange {
+        docker_api_version: Some(DockerApiVersion::Both),
+        ..Default::default()
+    };
+    let (system, repository) =
+        (supercargo_registry::Caller::system(Api::Startup), RepoKey::parse("docker-local").unwrap());
+    surface.registry.configure_repository(&system, &repository, both).await.unwrap();
+    let refused = surface.send("GET", path, &[old], Body::empty()).await;
+    assert_eq!((refused.status, &*refused.code()), (404, "MANIFEST_UNKNOWN"));
+    assert_eq!(surface.send("GET", path, &[new], Body::empty()).await.status, 200);
+    // What it can read it gets.
+    let layer = surface.push_blob("a", b"layer").await;
+    let schema1 = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{layer}"}}],"history":[{{}}]}}"#);
+    assert_eq!(surface.push_manifest("a", "u", media_type::DOCKER_SCHEMA1, &schema1).await.status, 201);
+    assert_eq!(surface.send("GET", "/v2/a/manifests/u", &[old], Body::empty()).await.status, 200);
 }
