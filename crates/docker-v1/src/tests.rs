@@ -3,6 +3,7 @@
 
 mod accounts;
 mod bad_input;
+mod both;
 mod images;
 mod repositories;
 mod support;
