@@ -40,9 +40,10 @@ impl Version {
         match self {
             Version::V1_5 => "docker/1.5.0 go/go1.4.1 git-commit/a8a31ef kernel/3.19.0 os/linux arch/amd64",
             Version::V1_9 => "docker/1.9.1 go/go1.4.2 git-commit/a34a1d5 kernel/4.4.0 os/linux arch/amd64",
-            Version::V1_12 => {
-                r"docker/1.12.6 go/go1.6.4 git-commit/78d1802 kernel/4.4.0 os/linux arch/amd64 UpstreamClient(Docker-Client/1.12.6 \(linux\))"
-            }
+            Version::V1_12 => concat!(
+                "docker/1.12.6 go/go1.6.4 git-commit/78d1802 kernel/4.4.0 os/linux arch/amd64 ",
+                r"UpstreamClient(Docker-Client/1.12.6 \(linux\))",
+            ),
         }
     }
 }
@@ -54,13 +55,14 @@ pub struct V1Client {
     version: Version,
     login: Option<(String, String)>,
     keeps_cookies: bool,
+    asks_for_v2: bool,
     breaks_after: Option<u64>,
 }
 
 impl V1Client {
     /// Of that version, logged in as nobody.
     pub const fn new(wire: Wire, version: Version) -> V1Client {
-        V1Client { wire, version, login: None, keeps_cookies: true, breaks_after: None }
+        V1Client { wire, version, login: None, keeps_cookies: true, asks_for_v2: true, breaks_after: None }
     }
 
     /// The same client, with a user's name and password.
@@ -73,6 +75,12 @@ impl V1Client {
     #[must_use]
     pub fn without_cookies(self) -> V1Client {
         V1Client { keeps_cookies: false, ..self }
+    }
+
+    /// The same client, as one that knows of no other protocol, or from which the newer one is hidden.
+    #[must_use]
+    pub fn knowing_v1_alone(self) -> V1Client {
+        V1Client { asks_for_v2: false, ..self }
     }
 
     /// The same client, whose connection breaks once in each layer that it pulls, after that many bytes.
@@ -123,7 +131,7 @@ impl V1Client {
     pub fn begin_push(&self, name: &str, tags: &[&str], chain: &Chain) -> Result<Push> {
         let mut session = Session::new(self.clone());
         session.choose_protocol()?;
-        if self.version == Version::V1_12 {
+        if self.version == Version::V1_12 && self.asks_for_v2 {
             for _ in &chain.images {
                 session.want(&Request::new("POST", &format!("/v2/{name}/blobs/uploads/")), 404)?;
             }
@@ -183,7 +191,7 @@ impl V1Client {
     fn begin_pull(&self, name: &str, v2: &str) -> Result<Session> {
         let mut session = Session::new(self.clone());
         session.choose_protocol()?;
-        if self.version == Version::V1_12 {
+        if self.version == Version::V1_12 && self.asks_for_v2 {
             session.want(&Request::new("GET", &format!("/v2/{name}/{v2}")), 404)?;
         }
         let get = session.index("GET", &format!("/v1/repositories/{name}/images"));
@@ -413,6 +421,9 @@ impl Session {
 
     /// Asks what there is, as far as an old client does that.
     fn choose_protocol(&mut self) -> Result<()> {
+        if !self.client.asks_for_v2 {
+            return self.ping();
+        }
         let get = Request::new("GET", "/v2/");
         let answer = self.want(&get, 404)?;
         if answer.header("Docker-Distribution-Api-Version").is_some() {

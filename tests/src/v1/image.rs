@@ -36,9 +36,13 @@ impl V1Image {
         tarsum(&self.json, &self.layer)
     }
 
-    /// The files of its layer.
+    /// The files of its layer, be it compressed or not.
     pub fn files(&self) -> Files {
-        read_tar(MultiGzDecoder::new(self.layer.as_slice()))
+        if self.layer.starts_with(&[0x1f, 0x8b]) {
+            read_tar(MultiGzDecoder::new(self.layer.as_slice()))
+        } else {
+            read_tar(self.layer.as_slice())
+        }
     }
 }
 

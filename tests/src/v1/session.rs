@@ -324,7 +324,7 @@ fn fill(template: &str, values: &BTreeMap<String, String>) -> String {
 }
 
 /// Whether a text is of a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
