@@ -83,10 +83,11 @@ impl Wire {
         connection.receive_into(request.method(), sink).map_err(|error| sent.err().unwrap_or(error))
     }
 
-    /// Sends a [streamed](Request::streamed) request, whose body `write` writes.
+    /// Sends a [streamed](Request::streamed) request, whose body `write` writes. Where `write` gives an error of its
+    /// own, the connection ends in the midst of the body.
     ///
     /// # Errors
-    /// As [`Wire::send`].
+    /// As [`Wire::send`], and what `write` gives.
     pub fn stream(
         &self,
         request: &Request,
@@ -96,7 +97,11 @@ impl Wire {
         connection.send(&self.prepare(request).to_bytes())?;
         let mut body = ChunkWriter::new(connection.writer());
         let sent = write(&mut body).and_then(|()| body.finish());
-        connection.receive(request.method()).map_err(|error| sent.err().unwrap_or(error))
+        match sent {
+            Err(error) if !is_closed(&error) => Err(error),
+            // A server that refuses early may close before it has read all: its answer is there all the same.
+            sent => connection.receive(request.method()).map_err(|error| sent.err().unwrap_or(error)),
+        }
     }
 
     /// Sends a request, reads the head of the answer and that much of its body, and hangs up.
@@ -108,4 +113,9 @@ impl Wire {
         connection.send(&self.prepare(request).to_bytes())?;
         connection.receive_part(length)
     }
+}
+
+/// Whether the other end no longer listens.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

@@ -2,11 +2,11 @@
 //! repositories and search (8).
 
 use serde_json::{Value, json};
-use supercargo_tests::Random;
 use supercargo_tests::http::{Request, Response};
 use supercargo_tests::v1::{Chain, Version};
+use supercargo_tests::{Random, Server};
 
-use crate::support::{Rows, client, delete, get, put, speaking, wire};
+use crate::support::{Rows, client, configured, delete, get, put, speaking, wire};
 
 /// The headers of an answer that is another one tomorrow.
 fn is_for_now(rows: &Rows, row: &str, answer: &Response) {
@@ -36,8 +36,8 @@ fn section_4_names() {
     rows.text("delete", &delete("/v1/repositories/library/solo/tags/one"), 200, "true");
     rows.error("deleted", &get("/v1/repositories/solo/tags/one"), 404, "Tag not found");
 
-    // Names of more than two segments, and names that look like the rest of a path.
-    for name in ["a/b/c", "a/images", "images/tags", "tags/tags/tags", "a.b/c_d", "a/json", "x/layer/y"] {
+    // Names of more than two segments, and names that begin like the rest of a path.
+    for name in ["a/b/c", "tags/a", "images/a/b", "json/x", "layer/y", "a.b/c_d"] {
         client(&server, Version::V1_9).push(name, &["images", "tags"], &chain).unwrap();
         let tags = json!({ "images": id, "tags": id });
         rows.json(name, &get(&format!("/v1/repositories/{name}/tags")), 200, tags);
@@ -125,6 +125,24 @@ fn section_5_the_rows_of_a_push() {
     rows.finish();
     assert_eq!(client(&server, Version::V1_12).pull("team/app", "latest").unwrap(), chain);
     server.stop().verify();
+}
+
+/// Section 5.1: what the client can reach is what a trusted proxy says that it asked.
+#[test]
+fn section_5_the_endpoint_behind_a_proxy() {
+    let put = put("/v1/repositories/team/app/", "[]").header("Host", "inside:5000");
+    for (trusted, headers, endpoint) in [
+        ("127.0.0.0/8", &[("X-Forwarded-Host", "registry.test")][..], "registry.test"),
+        ("127.0.0.0/8", &[("X-Forwarded-Host", "registry.test:8443")], "registry.test:8443"),
+        ("127.0.0.0/8", &[("Forwarded", "host=\"registry.test:8443\";proto=https")], "registry.test:8443"),
+        ("127.0.0.0/8", &[], "inside:5000"),
+        ("192.0.2.1", &[("X-Forwarded-Host", "registry.test")], "inside:5000"),
+    ] {
+        let server = configured(Server::settings().variable("SUPERCARGO_TRUSTED_PROXIES", trusted), "V1");
+        let request = headers.iter().fold(put.clone(), |request, (name, value)| request.header(name, value));
+        let answer = server.client().send(&request).unwrap().expect(200);
+        assert_eq!(answer.header("X-Docker-Endpoints"), Some(endpoint), "{headers:?}");
+    }
 }
 
 #[test]

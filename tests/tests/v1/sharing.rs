@@ -4,7 +4,7 @@
 use std::sync::Barrier;
 
 use supercargo_tests::server::stored_files;
-use supercargo_tests::v1::{Chain, Version};
+use supercargo_tests::v1::{Chain, V1Client, V1Image, Version, Wire};
 use supercargo_tests::{Random, Server, wait_until};
 
 use crate::support::{client, configured, delete, speaking};
@@ -56,6 +56,39 @@ fn ancestors_are_stored_once_and_stay_as_long_as_a_name_has_them() {
     assert_eq!(old.push("team/first", &["1"], &first).unwrap(), first.ids());
     assert_eq!(old.pull("team/first", "1").unwrap(), first);
     assert_eq!(stored_files(&server.data()), 4);
+    server.stop().verify();
+}
+
+/// What has one id may be two things in two repositories; what has the same bytes is stored once.
+#[test]
+fn repositories_share_bytes_and_not_ids() {
+    let mut random = Random::from_environment("repositories_share_bytes_and_not_ids");
+    let server = without_leases();
+    server.cli(&["repo", "create", "elsewhere", "--docker-api-version", "V1"]).expect_success();
+    let settings = server.stop().into_settings();
+    let server = settings.argument("--listen").argument("127.0.0.1:0=elsewhere").start();
+    let here = client(&server, Version::V1_9);
+    let there = V1Client::new(Wire::plain(server.next_address()), Version::V1_9);
+    let chain = Chain::generate(&mut random, Version::V1_9, 2, LAYER_BYTES);
+    let [base, top] = &chain.images[..] else { panic!("two images") };
+    let json =
+        [format!(r#"{{"id":"{}"}}"#, base.id), format!(r#"{{"id":"{}","parent":"{}"}}"#, top.id, base.id)];
+    let images = chain.images.iter().zip(json);
+    let other = Chain {
+        images: images.map(|(image, json)| V1Image { json: json.into_bytes(), ..image.clone() }).collect(),
+    };
+    here.push("team/app", &["1"], &chain).unwrap();
+    // What one repository has is not in the other, and is sent there whole.
+    assert_eq!(there.push("team/app", &["1"], &other).unwrap(), other.ids());
+    assert_eq!(stored_files(&server.data()), 2);
+    assert_eq!(here.pull("team/app", "1").unwrap(), chain);
+    assert_eq!(there.pull("team/app", "1").unwrap(), other);
+    here.send(&delete("/v1/repositories/team/app/")).unwrap().expect(200);
+    collect(&server);
+    assert_eq!(there.pull("team/app", "1").unwrap(), other);
+    there.send(&delete("/v1/repositories/team/app/")).unwrap().expect(200);
+    collect(&server);
+    assert_eq!(stored_files(&server.data()), 0);
     server.stop().verify();
 }
 
