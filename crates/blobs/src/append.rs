@@ -253,6 +253,9 @@ impl Appending {
         if let Some(hash) = &mut self.next.hash {
             piece.frames.iter().for_each(|frame| hash.update(frame));
         }
+        if let Some(hash) = &mut self.next.prefixed {
+            piece.frames.iter().for_each(|frame| hash.update(frame));
+        }
         let kept = match self.next.kept.take() {
             Some(kept) => Some(kept.bytes),
             None if self.next.received == 0 => Some(Bytes::new()),

@@ -49,6 +49,13 @@ impl Hasher {
         }
     }
 
+    /// The SHA-256 of what is to follow these bytes.
+    pub(crate) fn after(prefix: &[u8]) -> Hasher {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(prefix);
+        hasher
+    }
+
     pub(crate) fn of_bytes(algorithm: Algorithm, bytes: &[u8]) -> Digest {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(bytes);
@@ -58,15 +65,21 @@ impl Hasher {
     /// The digest of the file's first `size` bytes; blocks.
     pub(crate) fn of_file(algorithm: Algorithm, file: &File, size: u64) -> io::Result<Digest> {
         let mut hasher = Hasher::new(algorithm);
+        Hasher::read_into(&mut [&mut hasher], file, size)?;
+        Ok(hasher.finish())
+    }
+
+    /// Gives the file's first `size` bytes to all of these; blocks.
+    pub(crate) fn read_into(hashers: &mut [&mut Hasher], file: &File, size: u64) -> io::Result<()> {
         let mut buffer = vec![0; READ_BYTES];
         let mut at = 0;
         while at < size {
             let wanted = usize::try_from(size - at).unwrap_or(READ_BYTES).min(READ_BYTES);
             file.read_exact_at(&mut buffer[..wanted], at)?;
-            hasher.update(&buffer[..wanted]);
+            hashers.iter_mut().for_each(|hasher| hasher.update(&buffer[..wanted]));
             at += wanted as u64;
         }
-        Ok(hasher.finish())
+        Ok(())
     }
 }
 

@@ -23,5 +23,5 @@ mod store;
 
 pub use crash::crash_point;
 pub use error::StoreError;
-pub use read::BlobFile;
+pub use read::{BlobFile, BlobReader};
 pub use store::{BlobStore, Existing, LargeBlob, Published, StoreOptions, SweptSessions, Verified};

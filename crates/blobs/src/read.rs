@@ -48,6 +48,11 @@ impl BlobFile {
         stream::try_unfold(reading, Reading::next)
     }
 
+    /// A reader of all its bytes. Reading blocks.
+    pub fn into_reader(self) -> BlobReader {
+        BlobReader { file: self.file, at: 0, size: self.size }
+    }
+
     /// All bytes at once, for a blob that is known to be small. Blocks.
     ///
     /// # Errors
@@ -62,6 +67,23 @@ impl BlobFile {
     /// What the system says.
     pub fn hash(&self, algorithm: Algorithm) -> io::Result<Digest> {
         Hasher::of_file(algorithm, &self.file, self.size)
+    }
+}
+
+/// A blob read from its begin to its end, on a thread that may block.
+#[derive(Debug)]
+pub struct BlobReader {
+    file: Arc<File>,
+    at: u64,
+    size: u64,
+}
+
+impl io::Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..left], self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Progress {
     pub(crate) received: u64,
     /// Their hash. `None` after a restart: then the file is hashed when the session is verified.
     pub(crate) hash: Option<Hasher>,
+    /// The SHA-256 of what its starter put before them, and of them. `None` where nothing was, and after a restart.
+    pub(crate) prefixed: Option<Box<Hasher>>,
     /// All of them, if they are few and there is room to keep them.
     pub(crate) kept: Option<KeptBytes>,
 }
@@ -92,8 +94,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn started(owner: OwnerKey, id: Uuid, algorithm: Algorithm, path: PathBuf) -> Session {
-        let progress = Progress { received: 0, hash: Some(Hasher::new(algorithm)), kept: None };
+    pub(crate) fn started(
+        owner: OwnerKey,
+        id: Uuid,
+        algorithm: Algorithm,
+        prefix: Option<&[u8]>,
+        path: PathBuf,
+    ) -> Session {
+        let prefixed = prefix.map(|prefix| Box::new(Hasher::after(prefix)));
+        let progress = Progress { received: 0, hash: Some(Hasher::new(algorithm)), prefixed, kept: None };
         Session::new(owner, id, path, progress, SystemTime::now())
     }
 
@@ -106,7 +115,8 @@ impl Session {
         touched: SystemTime,
     ) -> Session {
         let hash = (received == 0).then(|| Hasher::new(algorithm));
-        Session::new(owner, id, path, Progress { received, hash, kept: None }, touched)
+        let progress = Progress { received, hash, prefixed: None, kept: None };
+        Session::new(owner, id, path, progress, touched)
     }
 
     fn new(owner: OwnerKey, id: Uuid, path: PathBuf, progress: Progress, touched: SystemTime) -> Session {

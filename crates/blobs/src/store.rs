@@ -185,18 +185,82 @@ impl BlobStore {
     /// [`StoreError::TooManySessions`], [`StoreError::DiskFull`], [`StoreError::Io`].
     pub async fn start(&self, owner: &str, algorithm: Algorithm) -> Result<Uuid, StoreError> {
         let (inner, owner, id) = (Arc::clone(&self.inner), OwnerKey::of(owner), Uuid::now_v7());
+        blocking(move || inner.start(owner, id, algorithm, None).map(|()| id)).await
+    }
+
+    /// Starts an upload session under an id that the caller chose, to be hashed by SHA-256; one that there is under
+    /// it already ends. `prefix`: bytes that [`BlobStore::hashes`] will be asked to hash before the session's own.
+    ///
+    /// # Errors
+    /// As [`BlobStore::start`].
+    pub async fn start_anew(&self, owner: &str, id: Uuid, prefix: Option<Bytes>) -> Result<(), StoreError> {
+        let former = self.inner.sessions.get(owner, id);
+        let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
         blocking(move || {
-            inner.check_space(0)?;
-            let path = inner.layout.session(owner, id, algorithm);
-            inner.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?;
-            let added = inner.sessions.add(Session::started(owner, id, algorithm, path.clone()));
-            if added.is_err() {
-                // If that fails the next process finds an empty session, which expires.
-                drop(disk::remove_file(&path));
+            if let Ok(former) = former {
+                match inner.sessions.remove(&former) {
+                    // Somebody else was faster.
+                    Ok(()) | Err(StoreError::SessionUnknown) => {}
+                    Err(e) => return Err(e),
+                }
             }
-            added.map(|()| id)
+            inner.start(owner, id, Algorithm::Sha256, prefix.as_deref())
         })
         .await
+    }
+
+    /// The session's bytes, where they are no more than `max`; `None` where they are more.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionUnknown`], [`StoreError::OutOfOrder`] if another request has the session,
+    /// [`StoreError::Io`].
+    pub async fn session_bytes(&self, owner: &str, id: Uuid, max: u64) -> Result<Option<Bytes>, StoreError> {
+        let session = self.inner.sessions.get(owner, id)?;
+        let state = session.take()?;
+        if state.progress.received > max {
+            return Ok(None);
+        }
+        if let Some(kept) = &state.progress.kept {
+            return Ok(Some(kept.bytes.clone()));
+        }
+        blocking(move || {
+            let file = session.open(&state.progress)?.file;
+            let bytes = read_whole(&file, state.progress.received);
+            bytes.map(Some).map_err(StoreError::doing("reading an upload session"))
+        })
+        .await
+    }
+
+    /// The SHA-256 of the session's bytes, and that of `prefix` and them. Neither is read again where the session was
+    /// started with that prefix, and no other process started it.
+    ///
+    /// # Errors
+    /// As [`BlobStore::session_bytes`].
+    pub async fn hashes(&self, owner: &str, id: Uuid, prefix: Bytes) -> Result<(Digest, Digest), StoreError> {
+        let session = self.inner.sessions.get(owner, id)?;
+        let state = session.take()?;
+        let own = state.progress.hash.clone().filter(|hash| hash.algorithm() == Algorithm::Sha256);
+        if let (Some(own), Some(prefixed)) = (own, state.progress.prefixed.clone()) {
+            return Ok((own.finish(), prefixed.finish()));
+        }
+        blocking(move || {
+            let file = session.open(&state.progress)?.file;
+            let (mut own, mut prefixed) = (Hasher::new(Algorithm::Sha256), Hasher::after(&prefix));
+            Hasher::read_into(&mut [&mut own, &mut prefixed], &file, state.progress.received)
+                .map_err(StoreError::doing("reading an upload session"))?;
+            Ok((own.finish(), prefixed.finish()))
+        })
+        .await
+    }
+
+    /// Opens the session's bytes for reading, as they are now.
+    ///
+    /// # Errors
+    /// As [`BlobStore::session_bytes`].
+    pub async fn open_session(&self, owner: &str, id: Uuid) -> Result<File, StoreError> {
+        let session = self.inner.sessions.get(owner, id)?;
+        let state = session.take()?;
+        blocking(move || Ok(session.open(&state.progress)?.file)).await
     }
 
     /// How many bytes the session holds.
@@ -448,6 +512,25 @@ impl Inner {
         }
     }
 
+    /// Starts a session; blocks.
+    fn start(
+        &self,
+        owner: OwnerKey,
+        id: Uuid,
+        algorithm: Algorithm,
+        prefix: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        self.check_space(0)?;
+        let path = self.layout.session(owner, id, algorithm);
+        self.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?;
+        let added = self.sessions.add(Session::started(owner, id, algorithm, prefix, path.clone()));
+        if added.is_err() {
+            // If that fails the next process finds an empty session, which expires.
+            drop(disk::remove_file(&path));
+        }
+        added
+    }
+
     /// Makes a session's empty file, and the owner's folder if need be.
     fn create(&self, owner: OwnerKey, path: &Path) -> io::Result<()> {
         loop {
@@ -566,6 +649,30 @@ pub(crate) async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use futures_util::stream;
+
+    #[tokio::test]
+    async fn a_session_is_hashed_with_and_without_what_was_put_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let (id, prefix) = (Uuid::from_u128(7), Bytes::from_static(b"{}\n"));
+        for size in [3, 100_000] {
+            let bytes = Bytes::from(vec![size as u8; size]);
+            let expected = (
+                Hasher::of_bytes(Algorithm::Sha256, &bytes),
+                Hasher::of_bytes(Algorithm::Sha256, &[&prefix[..], &bytes[..]].concat()),
+            );
+            // What was there under the id is gone each time.
+            store.start_anew("owner", id, Some(prefix.clone())).await.unwrap();
+            store.append("owner", id, None, stream::iter([Ok(bytes.clone())])).await.unwrap();
+            assert_eq!(store.hashes("owner", id, prefix.clone()).await.unwrap(), expected);
+            assert_eq!(store.session_bytes("owner", id, size as u64).await.unwrap(), Some(bytes));
+            assert_eq!(store.session_bytes("owner", id, size as u64 - 1).await.unwrap(), None);
+            // Another process knows the file alone.
+            let other = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+            assert_eq!(other.hashes("owner", id, prefix.clone()).await.unwrap(), expected);
+        }
+        assert!(matches!(store.hashes("other", id, prefix).await, Err(StoreError::SessionUnknown)));
+    }
 
     #[tokio::test]
     async fn without_room_to_keep_them_few_bytes_are_read_again() {

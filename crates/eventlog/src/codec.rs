@@ -1,17 +1,17 @@
 //! Records as bytes: one version byte, then bincode.
 //!
-//! This is the only place that knows how. Version 2 is the record of [`crate::event`] as it stands. When
-//! the shape changes, the old types stay here as `v2`, a new version byte is written, and [`decode`] lifts
-//! what is old. Bytes once written are read for ever.
+//! This is the only place that knows how. Version 3 is the record of [`crate::event`] as it stands. When
+//! the shape changes, what was different stays here, a new version byte is written, and [`decode`] lifts what is
+//! old. Bytes once written are read for ever.
 
-mod v1;
+mod settings;
 
 use serde::Deserialize;
 
 use crate::Record;
 
 /// The version that is written.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +68,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     match bytes.split_first() {
         None => Err(malformed("it is empty")),
         Some((&VERSION, body)) => whole(body),
-        Some((1, body)) => v1::decode(body),
+        Some((1, body)) => settings::decode_v1(body),
+        Some((2, body)) => settings::decode_v2(body),
         Some((0, _)) => Err(malformed("there is no version 0")),
         Some((&newer, _)) => Err(CodecError::NewerVersion(newer)),
     }

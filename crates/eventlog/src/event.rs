@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
-use supercargo_model::{Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp};
 use uuid::Uuid;
 
 use crate::rules::ContentRules;
@@ -134,6 +134,51 @@ pub struct RepositoryConfig {
     /// How its clients are told to log in, where there are accounts. Exports of version 1 do not say.
     #[serde(default)]
     pub login: LoginMethod,
+    /// Whether the tarsum that a V1 client sends with a layer must be right. Exports before version 3 do not say.
+    #[serde(default)]
+    pub verify_tarsum: bool,
+}
+
+/// A Docker V1 image: one JSON, one layer, at most one parent. Its JSON is kept as a blob, and what tags point at is that
+/// blob's digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct V1Image {
+    /// What its maker called it.
+    pub id: ImageId,
+    /// The image it was made from.
+    pub parent: Option<V1Parent>,
+    /// How many images its chain has: itself, its parent, and so on.
+    pub depth: u32,
+    /// The digest of its JSON.
+    pub json: Digest,
+    /// The size of its JSON in bytes.
+    pub json_size: u64,
+    /// Its layer.
+    pub layer: Digest,
+    /// The size of its layer in bytes, as it is kept.
+    pub layer_size: u64,
+    /// The SHA-256 of its JSON, a newline and its layer. None for an image that was made here.
+    pub checksum: Option<Digest>,
+    /// The tarsum that came with it, whether or not it was verified.
+    pub tarsum: Option<String>,
+}
+
+/// The image that another was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct V1Parent {
+    /// What its maker called it.
+    pub id: ImageId,
+    /// The digest of its JSON.
+    pub json: Digest,
+}
+
+/// A layer packed anew, as gzip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedLayer {
+    /// The digest of the packed bytes.
+    pub digest: Digest,
+    /// Their size in bytes.
+    pub size: u64,
 }
 
 /// Contents of one name that a collection removed.
@@ -418,6 +463,55 @@ pub enum Event {
         /// Who, and where.
         grant: Grant,
     },
+    /// A V1 image was pushed into a repository, and no tag reaches it yet: it stands in the waiting room.
+    V1ImagePushed {
+        /// The repository.
+        repository: RepoKey,
+        /// The image.
+        image: V1Image,
+    },
+    /// V1 images came into a name, out of the waiting room or from another name, or were made here of a manifest.
+    V1ImagesAdded {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The images, each after its parent.
+        images: Vec<V1Image>,
+    },
+    /// A V1 image was deleted from a name.
+    V1ImageDeleted {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The image.
+        id: ImageId,
+        /// The digest of its JSON.
+        digest: Digest,
+    },
+    /// From now on a manifest is to V1 clients what an image is.
+    V1ViewAdded {
+        /// The repository.
+        repository: RepoKey,
+        /// The name that holds both.
+        name: RepoName,
+        /// The manifest.
+        manifest: Digest,
+        /// The digest of the image's JSON.
+        image: Digest,
+    },
+    /// It was found out what is in a layer, so that nobody has to unpack it again.
+    LayerInspected {
+        /// The layer.
+        layer: Digest,
+        /// The SHA-256 of what it unpacks to.
+        diff_id: Digest,
+        /// How many bytes that has.
+        unpacked_size: u64,
+        /// The same layer as gzip, where it is packed otherwise.
+        packed: Option<PackedLayer>,
+    },
 }
 
 impl Event {
@@ -452,11 +546,16 @@ impl Event {
             Event::TokensUsed { .. } => "TokensUsed",
             Event::PermissionSet { .. } => "PermissionSet",
             Event::PermissionRemoved { .. } => "PermissionRemoved",
+            Event::V1ImagePushed { .. } => "V1ImagePushed",
+            Event::V1ImagesAdded { .. } => "V1ImagesAdded",
+            Event::V1ImageDeleted { .. } => "V1ImageDeleted",
+            Event::V1ViewAdded { .. } => "V1ViewAdded",
+            Event::LayerInspected { .. } => "LayerInspected",
         }
     }
 
     /// Every variant's name, in the order of their numbers.
-    pub const KINDS: [&'static str; 28] = [
+    pub const KINDS: [&'static str; 33] = [
         "RepositoryCreated",
         "RepositoryConfigured",
         "RepositoryRemoved",
@@ -485,6 +584,11 @@ impl Event {
         "TokensUsed",
         "PermissionSet",
         "PermissionRemoved",
+        "V1ImagePushed",
+        "V1ImagesAdded",
+        "V1ImageDeleted",
+        "V1ViewAdded",
+        "LayerInspected",
     ];
 
     /// The repository that the event is about, where it is about one.
@@ -502,7 +606,11 @@ impl Event {
             | Event::TagDeleted { repository, .. }
             | Event::RepositoryNameDeleted { repository, .. }
             | Event::PropertiesSet { repository, .. }
-            | Event::FoldersPruned { repository, .. } => Some(repository),
+            | Event::FoldersPruned { repository, .. }
+            | Event::V1ImagePushed { repository, .. }
+            | Event::V1ImagesAdded { repository, .. }
+            | Event::V1ImageDeleted { repository, .. }
+            | Event::V1ViewAdded { repository, .. } => Some(repository),
             _ => None,
         }
     }
@@ -517,9 +625,22 @@ impl Event {
             | Event::ManifestDeleted { name, .. }
             | Event::TagSet { name, .. }
             | Event::TagDeleted { name, .. }
-            | Event::RepositoryNameDeleted { name, .. } => Some(name),
+            | Event::RepositoryNameDeleted { name, .. }
+            | Event::V1ImagesAdded { name, .. }
+            | Event::V1ImageDeleted { name, .. }
+            | Event::V1ViewAdded { name, .. } => Some(name),
             _ => None,
         }
+    }
+
+    /// Whether it makes, changes or removes a repository.
+    pub const fn is_of_repository(&self) -> bool {
+        matches!(
+            self,
+            Event::RepositoryCreated { .. }
+                | Event::RepositoryConfigured { .. }
+                | Event::RepositoryRemoved { .. }
+        )
     }
 
     /// Whether it changes who may be who and do what.

@@ -13,7 +13,10 @@ mod redb_log;
 pub mod rules;
 
 pub use db::{Db, DbError};
-pub use event::{Actor, Api, DockerApiVersion, Event, LoginMethod, Origin, Record, RepositoryConfig};
+pub use event::{
+    Actor, Api, DockerApiVersion, Event, LoginMethod, Origin, PackedLayer, Record, RepositoryConfig, V1Image,
+    V1Parent,
+};
 pub use follow::Follower;
 pub use log::{Log, LogError, RecordIter};
 pub use redb_log::RedbLog;

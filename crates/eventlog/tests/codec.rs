@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use supercargo_eventlog::codec::{CodecError, RECORD_BYTES_MAX, VERSION, decode, encode};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{
-    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
-    RepositoryConfig,
+    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, PackedLayer, Record,
+    RepositoryConfig, V1Image, V1Parent,
 };
-use supercargo_model::{Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp};
+use supercargo_model::{
+    Descriptor, Digest, ImageId, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp,
+};
 use uuid::Uuid;
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -42,13 +44,14 @@ fn config() -> impl Strategy<Value = RepositoryConfig> {
     let version =
         prop_oneof![Just(DockerApiVersion::V1), Just(DockerApiVersion::V2), Just(DockerApiVersion::Both)];
     let login = prop_oneof![Just(LoginMethod::Token), Just(LoginMethod::Basic)];
-    (text(), version, any::<bool>(), rules(), login).prop_map(
-        |(description, docker_api_version, sparse_index, rules, login)| RepositoryConfig {
+    (text(), version, any::<bool>(), rules(), login, any::<bool>()).prop_map(
+        |(description, docker_api_version, sparse_index, rules, login, verify_tarsum)| RepositoryConfig {
             description,
             docker_api_version,
             sparse_index,
             rules,
             login,
+            verify_tarsum,
         },
     )
 }
@@ -129,11 +132,35 @@ fn collected() -> impl Strategy<Value = CollectedContents> {
     })
 }
 
+fn image_id() -> impl Strategy<Value = ImageId> {
+    any::<[u8; 32]>().prop_map(ImageId::from_bytes)
+}
+
+fn v1_image() -> impl Strategy<Value = V1Image> {
+    let parent = (image_id(), digest()).prop_map(|(id, json)| V1Parent { id, json });
+    let identity = (image_id(), option::of(parent), any::<u32>());
+    let content = ((digest(), any::<u64>()), (digest(), any::<u64>()));
+    (identity, content, option::of(digest()), option::of(text())).prop_map(
+        |((id, parent, depth), ((json, json_size), (layer, layer_size)), checksum, tarsum)| V1Image {
+            id,
+            parent,
+            depth,
+            json,
+            json_size,
+            layer,
+            layer_size,
+            checksum,
+            tarsum,
+        },
+    )
+}
+
 /// Every variant.
 fn event() -> impl Strategy<Value = Event> {
     let rot =
         prop_oneof![Just(Rot::Missing), Just(Rot::WrongSize), Just(Rot::WrongDigest), Just(Rot::Unreadable)];
     let blob = (digest(), any::<u64>()).prop_map(|(digest, size)| CollectedBlob { digest, size });
+    let packed = (digest(), any::<u64>()).prop_map(|(digest, size)| PackedLayer { digest, size });
     prop_oneof![
         (key(), config()).prop_map(|(repository, config)| Event::RepositoryCreated { repository, config }),
         (key(), config()).prop_map(|(repository, config)| Event::RepositoryConfigured { repository, config }),
@@ -187,6 +214,23 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(contents, blobs)| Event::OrphansCollected { contents, blobs }),
         (key(), vec(text(), 0..3)).prop_map(|(repository, paths)| Event::FoldersPruned { repository, paths }),
         (digest(), rot).prop_map(|(digest, rot)| Event::BlobRotFound { digest, rot }),
+        (key(), v1_image()).prop_map(|(repository, image)| Event::V1ImagePushed { repository, image }),
+        (key(), name(), vec(v1_image(), 0..3))
+            .prop_map(|(repository, name, images)| { Event::V1ImagesAdded { repository, name, images } }),
+        (key(), name(), image_id(), digest()).prop_map(|(repository, name, id, digest)| {
+            Event::V1ImageDeleted { repository, name, id, digest }
+        }),
+        (key(), name(), digest(), digest()).prop_map(|(repository, name, manifest, image)| {
+            Event::V1ViewAdded { repository, name, manifest, image }
+        }),
+        (digest(), digest(), any::<u64>(), option::of(packed)).prop_map(
+            |(layer, diff_id, unpacked_size, packed)| Event::LayerInspected {
+                layer,
+                diff_id,
+                unpacked_size,
+                packed,
+            }
+        ),
     ]
 }
 
@@ -248,21 +292,24 @@ proptest! {
         }
     }
 
-    /// What does not configure a repository is the same in version 1; what does is shorter there.
+    /// What does not configure a repository is the same in earlier versions; what does is shorter there.
     #[test]
-    fn version_1_is_told_from_what_is_written_now(record in record()) {
+    fn earlier_versions_are_told_from_what_is_written_now(record in record(), version in 1..VERSION) {
         let mut bytes = encode(&record).unwrap();
-        bytes[0] = 1;
+        bytes[0] = version;
         let configuring =
             matches!(record.event, Event::RepositoryCreated { .. } | Event::RepositoryConfigured { .. });
         if configuring {
             prop_assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
-            bytes.pop();
+            bytes.truncate(bytes.len() - usize::from(VERSION - version));
             let mut expected = record;
             if let Event::RepositoryCreated { config, .. } | Event::RepositoryConfigured { config, .. } =
                 &mut expected.event
             {
-                config.login = LoginMethod::Token;
+                config.verify_tarsum = false;
+                if version == 1 {
+                    config.login = LoginMethod::Token;
+                }
             }
             prop_assert_eq!(decode(&bytes), Ok(expected));
         } else {

@@ -15,12 +15,12 @@ use std::sync::Once;
 use supercargo_eventlog::codec::{self, VERSION};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{
-    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
-    RepositoryConfig,
+    Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, PackedLayer, Record,
+    RepositoryConfig, V1Image, V1Parent,
 };
 use supercargo_model::account::{Actions, Grant, Grantee, GroupName, PasswordHash, TokenKind, UserName};
 use supercargo_model::{
-    Descriptor, Digest, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp, media_type,
+    Descriptor, Digest, ImageId, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp, media_type,
 };
 use uuid::Uuid;
 
@@ -168,6 +168,7 @@ fn samples() -> Vec<(&'static str, Record)> {
         sparse_index: true,
         rules: rules(),
         login: LoginMethod::Basic,
+        verify_tarsum: true,
     };
     let set = |digest, previous| Event::TagSet {
         repository: key(),
@@ -281,11 +282,64 @@ fn samples() -> Vec<(&'static str, Record)> {
     events
         .into_iter()
         .chain(samples_of_accounts())
+        .chain(samples_of_v1())
         .collect::<Vec<_>>()
         .into_iter()
         .zip(envelopes().into_iter().cycle())
         .map(|((fixture, event), envelope)| (fixture, Record { event, ..envelope }))
         .collect()
+}
+
+fn samples_of_v1() -> Vec<(&'static str, Event)> {
+    let id = |byte| ImageId::from_bytes([byte; 32]);
+    let base = V1Image {
+        id: id(1),
+        parent: None,
+        depth: 1,
+        json: sha256(2),
+        json_size: 73,
+        layer: sha256(3),
+        layer_size: u64::from(u32::MAX) + 1,
+        checksum: None,
+        tarsum: None,
+    };
+    let top = V1Image {
+        id: id(4),
+        parent: Some(V1Parent { id: id(1), json: sha256(2) }),
+        depth: 251,
+        json: sha256(5),
+        json_size: 0,
+        layer: sha512(6),
+        layer_size: 32,
+        checksum: Some(sha256(7)),
+        tarsum: Some("tarsum+sha256:00".to_owned()),
+    };
+    let inspected = |packed| Event::LayerInspected {
+        layer: sha256(0x0a),
+        diff_id: sha256(0x0b),
+        unpacked_size: 1024,
+        packed,
+    };
+    vec![
+        ("V1ImagePushed", Event::V1ImagePushed { repository: key(), image: top.clone() }),
+        ("V1ImagePushed-base", Event::V1ImagePushed { repository: key(), image: base.clone() }),
+        ("V1ImagesAdded", Event::V1ImagesAdded { repository: key(), name: name(), images: vec![base, top] }),
+        (
+            "V1ImageDeleted",
+            Event::V1ImageDeleted { repository: key(), name: name(), id: id(4), digest: sha256(5) },
+        ),
+        (
+            "V1ViewAdded",
+            Event::V1ViewAdded {
+                repository: key(),
+                name: RepoName::waiting_room(),
+                manifest: sha512(8),
+                image: sha256(5),
+            },
+        ),
+        ("LayerInspected", inspected(None)),
+        ("LayerInspected-packed", inspected(Some(PackedLayer { digest: sha256(0x0c), size: 32 }))),
+    ]
 }
 
 fn samples_of_accounts() -> Vec<(&'static str, Event)> {

@@ -15,6 +15,7 @@ mod pattern;
 mod reference;
 mod signed;
 mod time;
+pub mod v1;
 
 pub use digest::{Algorithm, Digest};
 pub use image_id::ImageId;

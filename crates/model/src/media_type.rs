@@ -10,14 +10,23 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// OCI image configuration.
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// OCI layer: a tar, gzipped.
+pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Docker image manifest, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker manifest list.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker image configuration, of schema 2.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// Docker layer, of schema 2: a tar, gzipped.
+pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Docker image manifest, schema 1, signed.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 /// Docker image manifest, schema 1, unsigned.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+
+/// JSON of a Docker V1 image. No specification names it; this is what listings show and rules are asked about.
+pub const DOCKER_V1_IMAGE: &str = "application/vnd.docker.image.v1+json";
 
 /// Whether a manifest of this media type lists other manifests.
 pub fn is_index(media_type: &str) -> bool {

@@ -5,14 +5,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{ParseError, limits};
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $valid:expr, $error:path) => {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $error:path $(, stored: $stored:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -58,6 +58,9 @@ macro_rules! name_type {
                     }
 
                     fn visit_str<E: de::Error>(self, s: &str) -> Result<$name, E> {
+                        $(if $stored(s) {
+                            return Ok($name(Arc::from(s)));
+                        })?
                         $name::parse(s).map_err(E::custom)
                     }
                 }
@@ -90,7 +93,36 @@ name_type! {
     /// What a client calls a repository, such as `library/ubuntu`: components of
     /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by `/`, 255 bytes at most (OCI distribution
     /// specification, "Pulling manifests").
-    RepoName, is_repo_name, ParseError::RepoName
+    RepoName, is_repo_name, ParseError::RepoName, stored: is_waiting_room
+}
+
+/// What the waiting room is called. No client can call anything so.
+const WAITING_ROOM: &str = ".images";
+
+fn is_waiting_room(s: &str) -> bool {
+    s == WAITING_ROOM
+}
+
+impl RepoName {
+    /// Where V1 images stand in a repository that no tag reaches yet: a name of the registry's own, which no client can
+    /// ask for and no listing shows.
+    pub fn waiting_room() -> RepoName {
+        static NAME: LazyLock<RepoName> = LazyLock::new(|| RepoName(Arc::from(WAITING_ROOM)));
+        NAME.clone()
+    }
+
+    /// Whether it is the waiting room.
+    pub fn is_waiting_room(&self) -> bool {
+        is_waiting_room(self.as_str())
+    }
+
+    /// A name as records and tables have it: what [`RepoName::parse`] takes, and the waiting room.
+    ///
+    /// # Errors
+    /// As [`RepoName::parse`].
+    pub fn parse_stored(s: &str) -> Result<RepoName, ParseError> {
+        if is_waiting_room(s) { Ok(RepoName::waiting_room()) } else { RepoName::parse(s) }
+    }
 }
 
 name_type! {
@@ -171,6 +203,19 @@ fn is_tag(s: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_waiting_room_is_no_name_of_a_clients() {
+        let room = RepoName::waiting_room();
+        assert!(room.is_waiting_room());
+        assert!(RepoName::parse(room.as_str()).is_err());
+        assert_eq!(RepoName::parse_stored(room.as_str()), Ok(room.clone()));
+        assert_eq!(RepoName::parse_stored("a/b"), RepoName::parse("a/b"));
+        assert!(RepoName::parse_stored(".image").is_err());
+        // Records come back from what they are exported as.
+        let json = serde_json::to_string(&room).unwrap();
+        assert_eq!(serde_json::from_str::<RepoName>(&json).unwrap(), room);
+    }
 
     #[test]
     fn names_follow_the_specification() {

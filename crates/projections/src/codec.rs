@@ -2,7 +2,7 @@
 //! with any release, because tables are rebuilt from the log.
 
 use serde::{Serialize, de::DeserializeOwned};
-use supercargo_model::{Algorithm, Digest, Timestamp};
+use supercargo_model::{Algorithm, Digest, ImageId, Timestamp};
 
 use crate::tables::NameId;
 
@@ -110,6 +110,10 @@ impl<'k> KeyReader<'k> {
 
     pub(crate) fn time(&mut self) -> Option<Timestamp> {
         self.number().map(|number| Timestamp::from_micros((number ^ (1 << 63)).cast_signed()))
+    }
+
+    pub(crate) fn image_id(&mut self) -> Option<ImageId> {
+        self.take(32)?.try_into().ok().map(ImageId::from_bytes)
     }
 
     pub(crate) fn uuid(&mut self) -> Option<uuid::Uuid> {

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 use supercargo_model::account::{Grant, GroupName, TokenId, UserName};
-use supercargo_model::{Digest, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::tables::{Counter, NameId, Source, Wait};
 
@@ -132,6 +132,7 @@ packs_as_number! {
     users: UserName,
     groups: GroupName,
     grants: Grant,
+    image_ids: ImageId,
 }
 
 impl Pack for Digest {

@@ -7,16 +7,18 @@
 //!
 //! ```text
 //! [table] key…                                repositories, names, orphans, folders, …
-//! [9] [digest] [part]…                        part 0 blob, 1 its holders
+//! [9] [digest] [part]…                        part 0 blob, 1 its holders, 2 what is in the layer
+//! [24] repository id name                     V1 images by id
 //! [0x80] [name id, 4 bytes] [0]               the name's usage
 //! [0x80] [name id, 4 bytes] [1] tag           tags
 //! [0x80] [name id, 4 bytes] [2] tag seq       tag history
-//! [0x80] [name id, 4 bytes] [3] [digest] [part]…   part 0 content, 1 manifest, 2 references, 3 referrers
+//! [0x80] [name id, 4 bytes] [3] [digest] [part]…   part 0 content, 1 manifest, 2 references, 3 referrers,
+//!                                                  4 V1 image, 5 what a manifest is to V1 clients
 //! ```
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use supercargo_eventlog::{Actor, RepositoryConfig};
-use supercargo_model::{Digest, Manifest, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_eventlog::{Actor, PackedLayer, RepositoryConfig, V1Image};
+use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::codec::{KeyReader, KeyWriter};
 
@@ -97,7 +99,10 @@ pub struct Usage {
     pub tags: u64,
     /// Manifests.
     pub manifests: u64,
-    /// Blobs that are not manifests.
+    /// V1 images.
+    #[serde(default)]
+    pub images: u64,
+    /// Blobs that are neither.
     pub blobs: u64,
     /// Bytes of contents that only this name holds.
     pub own_bytes: u64,
@@ -108,7 +113,7 @@ pub struct Usage {
 impl Usage {
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.tags == 0 && self.manifests == 0 && self.blobs == 0
+        self.tags == 0 && self.manifests == 0 && self.images == 0 && self.blobs == 0
     }
 }
 
@@ -121,7 +126,10 @@ pub struct RepositoryUsage {
     pub tags: u64,
     /// Manifests.
     pub manifests: u64,
-    /// Blobs that are not manifests, counted in each name that holds them.
+    /// V1 images, counted in each name that holds them.
+    #[serde(default)]
+    pub images: u64,
+    /// Blobs that are neither, counted in each name that holds them.
     pub blobs: u64,
     /// Bytes of contents, counted in each name that holds them.
     pub bytes: u64,
@@ -219,9 +227,11 @@ pub struct ContentRow {
     pub blob: bool,
     /// Whether it was pushed as a manifest.
     pub manifest: bool,
+    /// Whether it is the JSON of a V1 image.
+    pub image: bool,
     /// How many tags point to it.
     pub tags: u32,
-    /// How many manifests that are in use list it.
+    /// How many manifests and images that are in use hold it.
     pub holders: u32,
     /// How many manifests name it as their subject.
     pub referrers: u32,
@@ -237,6 +247,7 @@ impl ContentRow {
         size: 0,
         blob: false,
         manifest: false,
+        image: false,
         tags: 0,
         holders: 0,
         referrers: 0,
@@ -246,7 +257,7 @@ impl ContentRow {
 
     /// Whether it is here at all.
     pub fn present(&self) -> bool {
-        self.blob || self.manifest
+        self.blob || self.manifest || self.image
     }
 
     /// Whether a tag reaches it through any edge.
@@ -256,7 +267,7 @@ impl ContentRow {
 
     /// Whether what it refers to is in use because of it.
     pub(crate) fn holds(&self) -> bool {
-        self.manifest
+        (self.manifest || self.image)
             && match self.state {
                 ContentState::Absent => false,
                 ContentState::Live => true,
@@ -288,7 +299,7 @@ pub struct BlobRow {
 pub enum Source {
     /// A tag.
     Tag(Tag),
-    /// A manifest that lists it.
+    /// A manifest that lists it, or a V1 image that is made of it.
     Manifest(Digest),
 }
 
@@ -304,6 +315,34 @@ pub enum ReferenceKind {
     Layer,
     /// It is listed by an index.
     Child,
+    /// A V1 image was made from it.
+    Parent,
+    /// It is what the manifest is to V1 clients.
+    View,
+}
+
+/// A V1 image in a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRow {
+    /// The image.
+    pub image: V1Image,
+    /// When it came into the name.
+    pub at: Timestamp,
+    /// Who pushed it, or set the tag that it came with.
+    pub by: Actor,
+    /// The record that says so.
+    pub seq: u64,
+}
+
+/// What is in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// The SHA-256 of what it unpacks to.
+    pub diff_id: Digest,
+    /// How many bytes that has.
+    pub unpacked_size: u64,
+    /// The same layer as gzip, where it is packed otherwise.
+    pub packed: Option<PackedLayer>,
 }
 
 /// A folder of a repository's tree.
@@ -358,6 +397,7 @@ pub(crate) mod number {
     pub(crate) const TOKENS_OF: u8 = 21;
     pub(crate) const TOKENS_BY_EXPIRY: u8 = 22;
     pub(crate) const PERMISSIONS: u8 = 23;
+    pub(crate) const IMAGES_BY_ID: u8 = 24;
 
     /// The number of the orphans that wait for a reason.
     pub(crate) const fn orphans(wait: Wait) -> u8 {
@@ -397,6 +437,9 @@ pub(crate) mod part {
     pub(crate) const MANIFEST: u8 = 1;
     pub(crate) const REFERENCE: u8 = 2;
     pub(crate) const REFERRER: u8 = 3;
+    pub(crate) const IMAGE: u8 = 4;
+    pub(crate) const VIEW: u8 = 5;
+    pub(crate) const LAYER: u8 = 2;
 }
 
 fn in_name(out: &mut Vec<u8>, id: NameId, region: u8) {
@@ -435,7 +478,7 @@ impl KeyReader<'_> {
 pub mod prefix {
     pub use super::accounts::prefix::*;
     use super::{BY_NAME, KeyWriter, NameId, Wait, in_name, number, of_content, part, region};
-    use supercargo_model::{Digest, RepoKey};
+    use supercargo_model::{Digest, ImageId, RepoKey};
 
     /// All repositories.
     pub fn repositories() -> Vec<u8> {
@@ -459,6 +502,14 @@ pub mod prefix {
         let mut out = vec![number::BLOBS];
         out.digest(digest);
         out.push(part::HOLDER);
+        out
+    }
+
+    /// The names of a repository that hold a V1 image of an id.
+    pub fn images_by_id(repository: &RepoKey, id: &ImageId) -> Vec<u8> {
+        let mut out = vec![number::IMAGES_BY_ID];
+        out.text(repository.as_str());
+        out.extend_from_slice(id.as_bytes());
         out
     }
 
@@ -552,7 +603,7 @@ table! {
     write(key, out) { out.push(number::NAMES); out.text(key.0.as_str()); out.text(key.1.as_str()) },
     read(r) {
         r.expect(number::NAMES)?;
-        (RepoKey::parse(r.text()?).ok()?, RepoName::parse(r.text()?).ok()?)
+        (RepoKey::parse(r.text()?).ok()?, RepoName::parse_stored(r.text()?).ok()?)
     }
 }
 
@@ -562,7 +613,7 @@ table! {
     write(key, out) { out.push(number::NAME_IDS); out.text(key.0.as_str()); out.text(key.1.as_str()) },
     read(r) {
         r.expect(number::NAME_IDS)?;
-        (RepoKey::parse(r.text()?).ok()?, RepoName::parse(r.text()?).ok()?)
+        (RepoKey::parse(r.text()?).ok()?, RepoName::parse_stored(r.text()?).ok()?)
     }
 }
 
@@ -745,6 +796,46 @@ table! {
     }
 }
 
+table! {
+    /// V1 images of a name, by the digests of their JSON.
+    Images "V1 images": (NameId, Digest) => ImageRow,
+    write(key, out) { of_content(out, key.0, &key.1, part::IMAGE) },
+    read(r) { r.content(part::IMAGE)? },
+    beside(row) { row.image.tarsum.as_ref().map_or(0, String::len) }
+}
+
+table! {
+    /// Which names hold V1 images of an id, and the digests of their JSON there.
+    ImagesById "V1 images by id": (RepoKey, ImageId, NameId) => Digest,
+    write(key, out) {
+        out.extend(prefix::images_by_id(&key.0, &key.1));
+        out.name_id(key.2);
+    },
+    read(r) {
+        r.expect(number::IMAGES_BY_ID)?;
+        (RepoKey::parse(r.text()?).ok()?, r.image_id()?, r.name_id()?)
+    }
+}
+
+table! {
+    /// What manifests of a name are to V1 clients: the digests of images' JSON.
+    Views "V1 views": (NameId, Digest) => Digest,
+    write(key, out) { of_content(out, key.0, &key.1, part::VIEW) },
+    read(r) { r.content(part::VIEW)? }
+}
+
+table! {
+    /// What is in layers that were looked into.
+    Layers "layers": Digest => LayerRow,
+    write(key, out) { out.push(number::BLOBS); out.digest(key); out.push(part::LAYER) },
+    read(r) {
+        r.expect(number::BLOBS)?;
+        let digest = r.digest()?;
+        r.expect(part::LAYER)?;
+        digest
+    }
+}
+
 /// The name of the table that a stored key belongs to, for messages and fingerprints.
 pub fn table_of(key: &[u8]) -> Option<&'static str> {
     let mut reader = KeyReader(key);
@@ -760,6 +851,7 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
             match reader.byte()? {
                 part::BLOB => Blobs::NAME,
                 part::HOLDER => Holders::NAME,
+                part::LAYER => Layers::NAME,
                 _ => return None,
             }
         }
@@ -776,6 +868,7 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
         number::TOKENS_OF => TokensOf::NAME,
         number::TOKENS_BY_EXPIRY => TokensByExpiry::NAME,
         number::PERMISSIONS => Permissions::NAME,
+        number::IMAGES_BY_ID => ImagesById::NAME,
         BY_NAME => {
             reader.name_id()?;
             match reader.byte()? {
@@ -789,6 +882,8 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
                         part::MANIFEST => Manifests::NAME,
                         part::REFERENCE => References::NAME,
                         part::REFERRER => Referrers::NAME,
+                        part::IMAGE => Images::NAME,
+                        part::VIEW => Views::NAME,
                         _ => return None,
                     }
                 }
@@ -800,7 +895,7 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
 }
 
 /// Every table's name.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 32] = [
     Counters::NAME,
     Repositories::NAME,
     UsageByRepository::NAME,
@@ -829,4 +924,8 @@ pub const ALL: [&str; 28] = [
     TokensOf::NAME,
     TokensByExpiry::NAME,
     Permissions::NAME,
+    Images::NAME,
+    ImagesById::NAME,
+    Views::NAME,
+    Layers::NAME,
 ];

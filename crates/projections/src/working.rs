@@ -275,6 +275,10 @@ maps! {
     SlotsByHash tokens_of: TokensOf,
     SlotsByHash tokens_by_expiry: TokensByExpiry,
     SlotsByHash permissions: Permissions,
+    SlotsByHash images: Images,
+    SlotsByHash images_by_id: ImagesById,
+    SlotsByHash views: Views,
+    SlotsByHash layers: Layers,
     // The only table that a fold looks through.
     SlotsInOrder referrers: Referrers,
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
-use supercargo_eventlog::{Event, RepositoryConfig};
+use supercargo_eventlog::{Event, PackedLayer, RepositoryConfig, V1Image};
 use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
-use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_model::{Digest, ImageId, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::RepositoryChange;
 use crate::condition::Condition;
@@ -84,6 +84,60 @@ pub(crate) enum Command {
         rot: Rot,
     },
     Accounts(AccountCommand),
+    /// A complete V1 image, whose depth is found out here. `parent_in`: the name that holds its parent.
+    PushImage {
+        repository: RepoKey,
+        image: Box<V1Image>,
+        parent_in: Option<RepoName>,
+    },
+    /// Sets a tag on a V1 image that a name (or the waiting room) holds: on the image itself, or on what it is
+    /// converted to.
+    SetImageTag {
+        repository: RepoKey,
+        name: RepoName,
+        tag: Tag,
+        id: ImageId,
+        json: Digest,
+        held_in: RepoName,
+        conversion: Option<Box<Conversion>>,
+    },
+    /// What a manifest of a name is to V1 clients: images, each after its parent.
+    AddView {
+        repository: RepoKey,
+        name: RepoName,
+        manifest: Digest,
+        images: Vec<V1Image>,
+        inspected: Vec<Inspected>,
+        /// What is in the payload.
+        brought: Vec<Digest>,
+    },
+}
+
+/// What a V1 image is to V2 clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Conversion {
+    pub(crate) digest: Digest,
+    pub(crate) manifest: Manifest,
+    /// What had to be found out for it.
+    pub(crate) inspected: Vec<Inspected>,
+    /// What is in the payload.
+    pub(crate) brought: Vec<Digest>,
+}
+
+/// What is in a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inspected {
+    pub(crate) layer: Digest,
+    pub(crate) diff_id: Digest,
+    pub(crate) unpacked_size: u64,
+    pub(crate) packed: Option<PackedLayer>,
+}
+
+impl Inspected {
+    pub(crate) fn event(&self) -> Event {
+        let Inspected { layer, diff_id, unpacked_size, packed } = *self;
+        Event::LayerInspected { layer, diff_id, unpacked_size, packed }
+    }
 }
 
 /// A wish that is about who may be who and do what.

@@ -3,6 +3,7 @@
 mod accounts;
 mod blobs;
 mod collect;
+mod images;
 mod manifests;
 mod repositories;
 #[cfg(test)]
@@ -49,6 +50,15 @@ pub(crate) fn decide(
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
         Command::RecordRot { digest, rot } => blobs::record_rot(view, *digest, *rot),
+        Command::PushImage { repository, image, parent_in } => {
+            images::push(view, repository, image, parent_in.as_ref())
+        }
+        Command::SetImageTag { repository, name, tag, id, json, held_in, conversion } => {
+            images::set_tag(view, repository, name, tag, (*id, *json), held_in, conversion.as_deref())
+        }
+        Command::AddView { repository, name, manifest, images, inspected, brought } => {
+            images::add_view(view, repository, name, *manifest, images, inspected, brought)
+        }
         Command::Accounts(command) => accounts::decide(view, command, now).map(Decision::done),
     }
 }

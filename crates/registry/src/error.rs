@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use supercargo_blobs::StoreError;
 use supercargo_model::account::{GroupName, TokenId, UserName};
-use supercargo_model::{Digest, ManifestError, RepoKey, RepoName};
+use supercargo_model::v1::ImageJsonError;
+use supercargo_model::{Digest, ImageId, ManifestError, RepoKey, RepoName, Tag, limits};
 
 use crate::rules::Broken;
 
@@ -21,6 +22,17 @@ pub enum Error {
     /// The repository holds names, and removal was not forced.
     #[error("repository {repository} holds {names} names; delete them first, or force the removal")]
     RepositoryNotEmpty {
+        /// The repository.
+        repository: RepoKey,
+        /// How many names it holds.
+        names: u64,
+    },
+    /// A repository that speaks V1 alone can't be made to speak V2 while its tags point at V1 images.
+    #[error(
+        "the tags of repository {repository} point at V1 images ({names} names): migrate them into another repository, \
+         or delete them first"
+    )]
+    TagsPointAtImages {
         /// The repository.
         repository: RepoKey,
         /// How many names it holds.
@@ -64,6 +76,52 @@ pub enum Error {
     /// The name holds no such manifest, or no such tag.
     #[error("manifest {0} is not known here")]
     ManifestUnknown(String),
+    /// The name has no such tag.
+    #[error("tag {0} is not known here")]
+    TagUnknown(Tag),
+    /// The repository has no such V1 image that the caller may see.
+    #[error("image {0} is not known here")]
+    ImageUnknown(ImageId),
+    /// A V1 image of that id is there, and images don't change.
+    #[error("image {0} exists already")]
+    ImageExists(ImageId),
+    /// The V1 image is complete: its checksum was set.
+    #[error("the checksum of image {0} is set already")]
+    ImageChecksumSet(ImageId),
+    /// The JSON of a V1 image can't be taken.
+    #[error(transparent)]
+    ImageJson(#[from] ImageJsonError),
+    /// The parent of a V1 image is not there.
+    #[error("the image's parent {0} is not known here: push it first")]
+    ParentUnknown(ImageId),
+    /// The parent of a V1 image is not complete yet.
+    #[error("the image's parent {0} is being uploaded: complete it first")]
+    ParentUploading(ImageId),
+    /// A V1 image has too many ancestors.
+    #[error("the image's chain is deeper than {} images", limits::IMAGE_CHAIN_MAX)]
+    ChainTooDeep,
+    /// The checksum of a V1 image came before its layer.
+    #[error("the layer of image {0} was not uploaded yet")]
+    LayerMissing(ImageId),
+    /// The bytes of a V1 image do not have the checksum that the client gave.
+    #[error("the image's checksum is {actual}, not {expected}")]
+    ChecksumMismatch {
+        /// What the client said.
+        expected: String,
+        /// What the bytes have.
+        actual: String,
+    },
+    /// A layer can't be unpacked. The text says why.
+    #[error("layer {layer} can't be read: {why}")]
+    LayerUnreadable {
+        /// The layer.
+        layer: Digest,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What was asked for can't be converted to what the client speaks. The text says why.
+    #[error("{0}")]
+    NotConvertible(String),
     /// The log has no such record.
     #[error("there is no record {seq}: the log holds {size}, counted from 0")]
     RecordUnknown {

@@ -37,6 +37,8 @@ pub(crate) enum Payload {
     Small(Digest, Bytes),
     /// Those of a file, which nobody can remove meanwhile.
     File(Arc<Published>),
+    /// Those of several.
+    Many(Vec<Payload>),
 }
 
 /// A command on its way.
@@ -85,6 +87,8 @@ pub(crate) struct Parts {
     pub(crate) in_doubt: Arc<AtomicBool>,
     /// How often anything of the accounts changed.
     pub(crate) accounts_epoch: Arc<AtomicU64>,
+    /// How often a repository was made, changed or removed.
+    pub(crate) repositories_epoch: Arc<AtomicU64>,
     /// Free bytes on the disk below which nothing is appended.
     pub(crate) reserve_bytes: u64,
     pub(crate) free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send>,
@@ -174,6 +178,22 @@ struct Group {
     remove: Vec<Digest>,
 }
 
+impl Group {
+    /// Keeps a command's bytes: small ones to be written with its records, if there are `events`, files from being
+    /// removed until then.
+    fn keep(&mut self, payload: Payload, events: bool) {
+        match payload {
+            Payload::Small(digest, bytes) if events => {
+                self.remove.retain(|removed| *removed != digest);
+                self.put.push((digest, bytes));
+            }
+            Payload::File(published) => self.files.push(published),
+            Payload::Many(payloads) => payloads.into_iter().for_each(|payload| self.keep(payload, events)),
+            Payload::Small(..) | Payload::None => {}
+        }
+    }
+}
+
 impl Writer {
     fn new(parts: Parts, group_max: usize) -> Result<Writer> {
         let mut writer =
@@ -246,6 +266,9 @@ impl Writer {
                     self.parts.hot.changed(group.records.iter().map(|record| &record.event));
                     if group.records.iter().any(|record| record.event.changes_rights()) {
                         self.parts.accounts_epoch.fetch_add(1, Ordering::Release);
+                    }
+                    if group.records.iter().any(|record| record.event.is_of_repository()) {
+                        self.parts.repositories_epoch.fetch_add(1, Ordering::Release);
                     }
                     // Not before memory knows: whoever finds something there must not be promised it then.
                     self.parts.leases.acquit();
@@ -338,14 +361,7 @@ impl Writer {
             fold(working, &record);
             group.records.push(record);
         }
-        match payload {
-            Payload::Small(digest, bytes) if events => {
-                group.remove.retain(|removed| *removed != digest);
-                group.put.push((digest, bytes));
-            }
-            Payload::File(published) => group.files.push(published),
-            Payload::Small(..) | Payload::None => {}
-        }
+        group.keep(payload, events);
         group.answers.push((reply, decision.outcome));
     }
 
@@ -357,6 +373,7 @@ impl Writer {
                 // What the failed commit wrote may have become durable after all.
                 self.parts.hot.changed_all();
                 self.parts.accounts_epoch.fetch_add(1, Ordering::Release);
+                self.parts.repositories_epoch.fetch_add(1, Ordering::Release);
                 // So what the collector named stayed condemned until it was known what became of it.
                 self.parts.leases.acquit();
                 self.parts.log.committed(self.next);

@@ -114,7 +114,12 @@ impl Registry {
     }
 
     /// The room in a name, where a rule bounds it; `None` also where the name holds the digest already.
-    fn room(&self, repository: &RepoKey, name: &RepoName, digest: Option<&Digest>) -> Result<Option<Room>> {
+    pub(crate) fn room(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        digest: Option<&Digest>,
+    ) -> Result<Option<Room>> {
         let mut snapshot = self.snapshot()?;
         let row = snapshot.get::<Repositories>(repository).map_err(Error::internal)?;
         let rules = row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.rules;
@@ -256,7 +261,7 @@ impl Registry {
     }
 
     /// What becomes of the file that may be there: one that is known to be rotten is replaced.
-    fn existing(&self, digest: &Digest) -> Result<Existing> {
+    pub(crate) fn existing(&self, digest: &Digest) -> Result<Existing> {
         let blob = self.snapshot()?.get::<Blobs>(digest).map_err(Error::internal)?;
         Ok(if blob.is_some_and(|blob| blob.rotten) { Existing::Replace } else { Existing::Keep })
     }

@@ -213,7 +213,7 @@ impl Registry {
     }
 
     /// The file of a blob that a record mentions; `None` where there is none.
-    fn file(&self, digest: &Digest, size: u64) -> Result<Option<BlobFile>> {
+    pub(crate) fn file(&self, digest: &Digest, size: u64) -> Result<Option<BlobFile>> {
         match self.blobs.read(digest) {
             Ok(file) if file.size() == size => Ok(Some(file)),
             Ok(file) => {
@@ -303,7 +303,9 @@ impl Registry {
             start.extend_from_slice(last.as_bytes());
             start.push(1);
         }
-        page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), _| Some(name).filter(&shown))
+        page::<Names, _>(&snapshot, &prefix, &start, n, |(_, name), _| {
+            Some(name).filter(|name| !name.is_waiting_room() && shown(name))
+        })
     }
 
     /// The first of these names that holds a blob. How long it takes depends on the names, and not on who else

@@ -174,6 +174,10 @@ pub struct Registry {
     /// Whether it is not known what came of the last commit.
     pub(crate) in_doubt: Arc<AtomicBool>,
     pub(crate) accounts_epoch: Arc<AtomicU64>,
+    /// How often a repository was made, changed or removed.
+    pub(crate) repositories_epoch: Arc<AtomicU64>,
+    pub(crate) api_versions: parking_lot::RwLock<crate::repositories::ApiVersions>,
+    pub(crate) unpacking: crate::v1::Unpacking,
     pub(crate) options: Options,
     /// One collection, one pruning, one scrub at a time.
     pub(crate) collecting: tokio::sync::Mutex<()>,
@@ -202,6 +206,7 @@ impl Registry {
         let stats = Arc::new(Stats::default());
         let in_doubt = Arc::new(AtomicBool::new(false));
         let accounts_epoch = Arc::new(AtomicU64::new(0));
+        let repositories_epoch = Arc::new(AtomicU64::new(0));
         let store = folder.blobs.clone();
         let parts = Parts {
             db: Arc::clone(&folder.db),
@@ -212,6 +217,7 @@ impl Registry {
             clock: Arc::clone(&options.clock),
             in_doubt: Arc::clone(&in_doubt),
             accounts_epoch: Arc::clone(&accounts_epoch),
+            repositories_epoch: Arc::clone(&repositories_epoch),
             reserve_bytes: options.log_reserve_bytes,
             free_bytes: Box::new(move || store.free_bytes()),
         };
@@ -227,6 +233,9 @@ impl Registry {
             stats,
             in_doubt,
             accounts_epoch,
+            repositories_epoch,
+            api_versions: parking_lot::RwLock::default(),
+            unpacking: crate::v1::Unpacking::default(),
             options,
             collecting: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),
@@ -257,6 +266,7 @@ impl Registry {
 
     /// Tells those who follow the log that the registry is about to close: [`Registry::closing`] returns.
     pub fn begin_close(&self) {
+        self.unpacking.stop();
         self.closing.send_replace(true);
     }
 

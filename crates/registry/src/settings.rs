@@ -24,6 +24,9 @@ pub struct RepositoryChange {
     /// How its clients are told to log in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginMethod>,
+    /// Whether the tarsum that a V1 client sends with a layer must be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_tarsum: Option<bool>,
 }
 
 /// Rules to change; what is not set stays as it is. An empty list, and a limit of 0, is no rule.
@@ -82,6 +85,7 @@ impl RepositoryChange {
             sparse_index: self.sparse_index.unwrap_or(config.sparse_index),
             rules: self.rules.apply(config.rules),
             login: self.login.unwrap_or(config.login),
+            verify_tarsum: self.verify_tarsum.unwrap_or(config.verify_tarsum),
         }
     }
 }

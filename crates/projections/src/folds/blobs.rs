@@ -3,7 +3,7 @@
 use supercargo_model::{Digest, Timestamp};
 
 use super::{Name, names};
-use crate::tables::{BlobRow, Blobs, Holders, NameId, Orphans, Wait};
+use crate::tables::{BlobRow, Blobs, Holders, Layers, NameId, Orphans, Wait};
 use crate::working::{Base, Working};
 
 /// A name holds the blob from now on.
@@ -86,6 +86,7 @@ pub(super) fn collected<B: Base>(state: &mut Working<B>, digest: Digest) {
     let Some(row) = state.get::<Blobs>(&digest).copied() else { return };
     if let Some(since) = row.unheld_since {
         state.remove::<Orphans>(&(Wait::Unheld, since, NameId(0), digest));
+        state.remove::<Layers>(&digest);
         state.remove::<Blobs>(&digest);
     }
 }

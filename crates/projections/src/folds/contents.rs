@@ -1,14 +1,16 @@
-//! Contents of a name: the graph of tags, manifests and blobs, and what of it is in use.
+//! Contents of a name: the graph of tags, manifests, V1 images and blobs, and what of it is in use.
 //!
-//! A content is *reached* while a tag points to it, a manifest in use lists it, or it is a referrer of a
+//! A content is *reached* while a tag points to it, a manifest or image in use holds it, or it is a referrer of a
 //! subject in use. What stops being reached waits for collection, and what it held stops being held with
 //! it, at once and along every edge. Each edge is counted when it comes and goes, so that nobody ever has
 //! to walk the graph to know what is unused.
 
 use supercargo_model::{Digest, Timestamp};
 
-use super::{Loss, Name, blobs, manifests, names, targets};
-use crate::tables::{ContentRow, ContentState, Contents, Manifests, Orphans, Wait};
+use super::{Loss, Name, blobs, images, manifests, names, targets};
+use crate::tables::{
+    ContentRow, ContentState, Contents, Images, Manifests, NameId, Orphans, ReferenceKind, Views, Wait,
+};
 use crate::working::{Base, Working};
 
 /// What a change of a content was for.
@@ -92,7 +94,7 @@ fn next_state(old: &ContentRow, new: &ContentRow, why: Change) -> ContentState {
     }
     match (why, old.state) {
         (Change::Pushed(at), _) => {
-            let wait = if new.manifest { Wait::Untagged } else { Wait::Pending };
+            let wait = if new.manifest || new.image { Wait::Untagged } else { Wait::Pending };
             ContentState::Waiting { since: at, wait }
         }
         (_, waiting @ ContentState::Waiting { .. }) => waiting,
@@ -112,15 +114,18 @@ fn count_presence<B: Base>(
     new: &ContentRow,
     why: Change,
 ) {
-    if (old.blob, old.manifest) != (new.blob, new.manifest) {
-        let (was_blob, is_blob) = (old.blob && !old.manifest, new.blob && !new.manifest);
+    if (old.blob, old.manifest, old.image) != (new.blob, new.manifest, new.image) {
+        let mere_blob = |row: &ContentRow| row.blob && !row.manifest && !row.image;
+        let (was_blob, is_blob) = (mere_blob(old), mere_blob(new));
         names::count(state, name.id, |usage| {
             names::step(&mut usage.blobs, was_blob, is_blob);
             names::step(&mut usage.manifests, old.manifest, new.manifest);
+            names::step(&mut usage.images, old.image, new.image);
         });
         names::count_in_repository(state, name.repository, |usage| {
             names::step(&mut usage.blobs, was_blob, is_blob);
             names::step(&mut usage.manifests, old.manifest, new.manifest);
+            names::step(&mut usage.images, old.image, new.image);
         });
     }
     match (old.present(), new.present(), why) {
@@ -130,7 +135,18 @@ fn count_presence<B: Base>(
     }
 }
 
-/// A manifest came into use, or went out of it: so does what it lists, and who refers to it.
+/// What a manifest or an image holds: what it lists, or is made of, and what it is to V1 clients.
+fn held<B: Base>(state: &mut Working<B>, key: &(NameId, Digest)) -> Vec<Digest> {
+    let of = |targets: Vec<(Digest, ReferenceKind)>| targets.into_iter().map(|(target, _)| target).collect();
+    let Some(row) = state.get::<Manifests>(key) else {
+        return state.get::<Images>(key).map_or_else(Vec::new, |row| of(images::targets(&row.image)));
+    };
+    let mut held: Vec<Digest> = of(targets(&row.manifest));
+    held.extend(state.get::<Views>(key).copied());
+    held
+}
+
+/// A manifest or an image came into use, or went out of it: so does what it holds, and who refers to it.
 fn pass_on<B: Base>(
     state: &mut Working<B>,
     name: Name<'_>,
@@ -139,10 +155,9 @@ fn pass_on<B: Base>(
     since: Timestamp,
     flipped: &mut Flipped,
 ) {
-    let Some(row) = state.get::<Manifests>(&(name.id, digest)) else { return };
-    let held = targets(&row.manifest);
+    let held = held(state, &(name.id, digest));
     let why = if holds { Change::Gained } else { Change::Lost(Loss { since, wait: Wait::Deleted }) };
-    for (target, _) in held {
+    for target in held {
         change_one(
             state,
             name,
@@ -191,6 +206,9 @@ pub(super) fn collected<B: Base>(state: &mut Working<B>, name: Name<'_>, digest:
     };
     if row.manifest {
         manifests::removed(state, name, digest, since, at);
+    }
+    if row.image {
+        images::removed(state, name, digest, since);
     }
     if row.blob {
         remove_blob(state, name, digest, since);

@@ -5,7 +5,7 @@ use supercargo_model::{Digest, Manifest, Timestamp};
 
 use super::contents::{self, Change};
 use super::{Loss, Name, targets};
-use crate::tables::{Contents, ManifestRow, Manifests, References, Referrers, Source, Wait};
+use crate::tables::{Contents, Images, ManifestRow, Manifests, References, Referrers, Source, Views, Wait};
 use crate::working::{Base, Working};
 
 pub(super) fn pushed<B: Base>(
@@ -16,6 +16,10 @@ pub(super) fn pushed<B: Base>(
     record: &Record,
 ) {
     let key = (name.id, digest);
+    // The same bytes can't be both: what they hold is counted once.
+    if state.get::<Images>(&key).is_some() {
+        return;
+    }
     if let Some(row) = state.get::<Manifests>(&key) {
         if manifest.signed.is_some() && row.manifest.signed != manifest.signed {
             // The same payload, so that what it refers to is the same; its signatures are not.
@@ -76,6 +80,10 @@ pub(super) fn removed<B: Base>(
         contents::change(state, name, subject, lost(at), |row| {
             row.referrers = row.referrers.saturating_sub(1);
         });
+    }
+    if let Some(image) = state.get::<Views>(&key).copied() {
+        state.remove::<References>(&(name.id, image, Source::Manifest(digest)));
+        state.remove::<Views>(&key);
     }
     state.remove::<Manifests>(&key);
 }

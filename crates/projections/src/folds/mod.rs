@@ -7,6 +7,7 @@
 mod accounts;
 mod blobs;
 mod contents;
+mod images;
 mod manifests;
 mod names;
 mod properties;
@@ -18,7 +19,7 @@ use supercargo_eventlog::{Event, Record};
 use supercargo_model::account::Token;
 use supercargo_model::{Digest, RepoKey, RepoName};
 
-use crate::tables::{NameId, Wait};
+use crate::tables::{LayerRow, NameId, Wait};
 use crate::working::{Base, Working};
 
 /// A name that an event is about, by its words and its number.
@@ -133,6 +134,37 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
         }
         Event::PermissionSet { grant, actions } => accounts::permission_set(state, grant, *actions),
         Event::PermissionRemoved { grant } => accounts::permission_removed(state, grant),
+        Event::V1ImagePushed { repository, image } => {
+            let room = RepoName::waiting_room();
+            let room = names::ensure(state, repository, &room, at);
+            images::pushed(state, room, image, record);
+            blobs::mended(state, image.layer);
+            blobs::mended(state, image.json);
+            names::settle(state, room);
+        }
+        Event::V1ImagesAdded { repository, name, images } => {
+            let name = names::ensure(state, repository, name, at);
+            for image in images {
+                images::pushed(state, name, image, record);
+                images::leave_waiting_room(state, name, image, at);
+            }
+            names::settle(state, name);
+        }
+        Event::V1ImageDeleted { repository, name, digest, .. } => {
+            if let Some(name) = names::find(state, repository, name) {
+                images::removed(state, name, *digest, at);
+                names::settle(state, name);
+            }
+        }
+        Event::V1ViewAdded { repository, name, manifest, image } => {
+            if let Some(name) = names::find(state, repository, name) {
+                images::view_added(state, name, *manifest, *image);
+            }
+        }
+        Event::LayerInspected { layer, diff_id, unpacked_size, packed } => {
+            let row = LayerRow { diff_id: *diff_id, unpacked_size: *unpacked_size, packed: *packed };
+            images::layer_inspected(state, *layer, row);
+        }
     }
 }
 

@@ -36,7 +36,10 @@ pub(super) fn ensure<'e, B: Base>(
     };
     state.put::<NameUsage>(&id, NameRow { created_at: at, usage: Usage::default() });
     state.put::<Names>(&key, id);
-    state.update::<UsageByRepository, _>(repository, |row| row.get_or_insert_default().names += 1);
+    state.update::<UsageByRepository, _>(repository, |row| {
+        let row = row.get_or_insert_default();
+        row.names += u64::from(!name.is_waiting_room());
+    });
     Name { repository, name, id }
 }
 
@@ -55,7 +58,10 @@ pub(super) fn settle<B: Base>(state: &mut Working<B>, name: Name<'_>) {
     if state.get::<NameUsage>(&name.id).is_some_and(|row| row.usage.is_empty()) {
         state.remove::<NameUsage>(&name.id);
         state.remove::<Names>(&(name.repository.clone(), name.name.clone()));
-        count_in_repository(state, name.repository, |usage| usage.names = usage.names.saturating_sub(1));
+        let counted = u64::from(!name.name.is_waiting_room());
+        count_in_repository(state, name.repository, |usage| {
+            usage.names = usage.names.saturating_sub(counted);
+        });
     }
 }
 

@@ -200,6 +200,7 @@ impl Recount<'_> {
                     size: if held.has(&digest) { size_of(&digest) } else { 0 },
                     blob: held.blobs.contains(&digest),
                     manifest: manifest.is_some(),
+                    image: false,
                     tags: count(held.tags.values().filter(|to| **to == digest).count()),
                     holders: count(holders.count()),
                     referrers: count(
@@ -303,6 +304,7 @@ impl Recount<'_> {
             let usage = Usage {
                 tags: held.tags.len() as u64,
                 manifests: held.manifests.len() as u64,
+                images: 0,
                 blobs: (present.len() - held.manifests.len()) as u64,
                 own_bytes: bytes(true),
                 shared_bytes: bytes(false),

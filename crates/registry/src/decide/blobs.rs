@@ -96,7 +96,7 @@ fn source(view: &mut impl Rows, key: &RepoKey, digest: Digest, from: Option<&Rep
     holders.into_iter().find_map(|((_, id), ())| {
         let (repository, name) = view.row::<NamesById>(&id)?;
         let as_blob = view.row::<Contents>(&(id, digest)).is_some_and(|content| content.blob);
-        (repository == *key && as_blob).then_some(name)
+        (repository == *key && as_blob && !name.is_waiting_room()).then_some(name)
     })
 }
 

@@ -62,6 +62,11 @@ pub(super) fn push(
     if !content.is_some_and(|content| content.present()) {
         Room::of(view, &config.rules, key, name, id).check(manifest.size)?;
     }
+    if content.is_some_and(|content| content.image) {
+        return Err(Error::Invalid(format!(
+            "{digest} is the JSON of a V1 image, and can't be a manifest too"
+        )));
+    }
     let known = content.filter(|content| content.manifest);
     // One that is there already is recorded again only where that changes something: its wait begins anew.
     let renewed = tags.is_empty()

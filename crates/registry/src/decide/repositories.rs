@@ -1,9 +1,11 @@
 //! Repositories and whole names: created, configured, removed; properties of the tree.
 
-use supercargo_eventlog::{Event, RepositoryConfig};
+use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig};
 use supercargo_model::{RepoKey, RepoName, limits};
 use supercargo_projections::Rows;
-use supercargo_projections::tables::{Contents, Folders, Names, Repositories, UsageByRepository, prefix};
+use supercargo_projections::tables::{
+    Contents, Folders, Images, Names, Repositories, UsageByRepository, prefix,
+};
 
 use super::{manifests, name_id, repository};
 use crate::command::Decision;
@@ -35,9 +37,12 @@ pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, change: &Repository
         return Ok(Decision::done(Vec::new()));
     }
     check_rules(&config)?;
+    // Tags of a repository that speaks V1 alone point at images, and those of the others at manifests, which can be
+    // shown as images at any time.
+    let (from, to) = (known.docker_api_version, config.docker_api_version);
     let names = view.row::<UsageByRepository>(key).unwrap_or_default().names;
-    if known.docker_api_version != config.docker_api_version && names > 0 {
-        return Err(Error::RepositoryNotEmpty { repository: key.clone(), names });
+    if from != to && from == DockerApiVersion::V1 && names > 0 {
+        return Err(Error::TagsPointAtImages { repository: key.clone(), names });
     }
     Ok(Decision::done(vec![Event::RepositoryConfigured { repository: key.clone(), config }]))
 }
@@ -45,8 +50,9 @@ pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, change: &Repository
 pub(super) fn remove(view: &mut impl Rows, key: &RepoKey, force: bool) -> Result<Decision> {
     repository(view, key)?;
     let names = view.scan_prefix::<Names>(&prefix::names(key), None, usize::MAX);
-    if !names.is_empty() && !force {
-        return Err(Error::RepositoryNotEmpty { repository: key.clone(), names: names.len() as u64 });
+    let held = names.iter().filter(|((_, name), _)| !name.is_waiting_room()).count() as u64;
+    if held > 0 && !force {
+        return Err(Error::RepositoryNotEmpty { repository: key.clone(), names: held });
     }
     let mut events = Vec::new();
     for ((_, name), _) in names {
@@ -72,6 +78,12 @@ fn empty_name(view: &mut impl Rows, key: &RepoKey, name: &RepoName, events: &mut
     for ((_, digest), content) in view.scan_prefix::<Contents>(&prefix::contents(id), None, usize::MAX) {
         if content.manifest {
             events.extend(manifests::delete_by_digest(view, key, name, id, digest));
+        }
+        if content.image
+            && let Some(row) = view.row::<Images>(&(id, digest))
+        {
+            let (repository, name, id) = (key.clone(), name.clone(), row.image.id);
+            events.push(Event::V1ImageDeleted { repository, name, id, digest });
         }
         if content.blob {
             events.push(Event::BlobDeleted { repository: key.clone(), name: name.clone(), digest });

@@ -342,6 +342,7 @@ fn a_change_leaves_alone_what_it_does_not_name() {
         RepositoryChange { sparse_index: Some(true), ..RepositoryChange::default() },
         RepositoryChange { rules: quota, ..RepositoryChange::default() },
         RepositoryChange { login: Some(LoginMethod::Basic), ..RepositoryChange::default() },
+        RepositoryChange { verify_tarsum: Some(true), ..RepositoryChange::default() },
     ];
     for change in changes {
         let command = Command::ConfigureRepository { repository: r(), change: Box::new(change) };
@@ -356,6 +357,7 @@ fn a_change_leaves_alone_what_it_does_not_name() {
         sparse_index: true,
         rules,
         login: LoginMethod::Basic,
+        verify_tarsum: true,
     };
     assert_eq!(view.0.row::<Repositories>(&r()).unwrap().config, config);
 }

@@ -88,6 +88,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "METHOD", value_parser = login_method)]
     login: Option<LoginMethod>,
 
+    /// Whether the tarsum that a V1 client sends with a layer must be right.
+    #[arg(long, value_name = "true|false")]
+    verify_tarsum: Option<bool>,
+
     /// Tags that don't move once they are set: patterns separated by commas, such as `v*,release-*`; "" for none.
     #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
     immutable_tags: Option<Patterns>,
@@ -164,6 +168,7 @@ impl Settings {
             docker_api_version: self.docker_api_version,
             sparse_index: self.sparse_index,
             login: self.login,
+            verify_tarsum: self.verify_tarsum,
             rules: RulesChange {
                 immutable_tags: self.immutable_tags.as_deref().map(<[_]>::to_vec),
                 media_types: self.media_types.as_deref().map(<[_]>::to_vec),
@@ -270,6 +275,7 @@ fn whole(repository: &RepositoryInfo) -> String {
         ("docker API", spelled(&config.docker_api_version)),
         ("sparse index", config.sparse_index.to_string()),
         ("login", spelled(&config.login)),
+        ("verify tarsum", if config.verify_tarsum { "true".to_owned() } else { String::new() }),
         ("immutable tags", patterns(&rules.immutable_tags)),
         ("media types", patterns(&rules.media_types)),
         ("artifact types", patterns(&rules.artifact_types)),
@@ -281,6 +287,7 @@ fn whole(repository: &RepositoryInfo) -> String {
         ("names", holds.names.to_string()),
         ("tags", holds.tags.to_string()),
         ("manifests", holds.manifests.to_string()),
+        ("V1 images", if holds.images > 0 { holds.images.to_string() } else { String::new() }),
         ("blobs", holds.blobs.to_string()),
         ("size", show::size(holds.bytes)),
     ];

@@ -1,0 +1,260 @@
+//! Docker V1: images by id, their upload in three parts, and tags on them.
+//!
+//! What lives here: what the V1 surface asks of the registry, in the registry's words. An image belongs to the names
+//! whose tags reach it, like a manifest; until a tag does, it stands in its repository's waiting room. `uploads` takes
+//! images in, `tags` sets and reads tags, `views` makes images of manifests and manifests of images. What does not:
+//! the protocol (docker-v1), and how one is converted into the other (`supercargo_model::v1`).
+
+mod layers;
+mod tags;
+mod uploads;
+mod views;
+
+use bytes::Bytes;
+use supercargo_eventlog::V1Image;
+use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Timestamp, limits};
+use supercargo_projections::tables::{
+    Blobs, Contents, ImageRow, Images, ImagesById, NameId, NameIds, NamesById, prefix,
+};
+use supercargo_projections::{Snapshot, prefix_end};
+
+use crate::leases::Taken;
+use crate::reads::name_id;
+use crate::registry::{Caller, Registry};
+use crate::{BlobContent, Error, Result, small};
+
+pub(crate) use layers::Unpacking;
+pub use tags::V1Found;
+
+/// How many names that hold an image are asked, at most, whether the caller may read them.
+const NAMES_MAX: usize = 1024;
+
+/// Through whose eyes images are looked up. An image is seen in the name that the session is about, in the waiting
+/// room by whoever pushed it, and in the names that the caller may read.
+#[derive(Clone, Copy)]
+pub struct Viewer<'v> {
+    /// Who asks.
+    pub caller: &'v Caller,
+    /// The name that the session is about, which the caller may read; looked in first.
+    pub name: Option<&'v RepoName>,
+    /// Whether the caller may read a name.
+    pub may_read: &'v (dyn Fn(&RepoName) -> bool + Send + Sync),
+}
+
+impl std::fmt::Debug for Viewer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Viewer")
+            .field("caller", &self.caller)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A complete V1 image, as somebody found it.
+#[derive(Debug, Clone)]
+pub struct V1ImageInfo {
+    /// The image.
+    pub image: V1Image,
+    /// When it came where it was found.
+    pub pushed_at: Timestamp,
+    /// The name that holds it.
+    pub(crate) held_in: RepoName,
+    pub(crate) name_id: NameId,
+}
+
+impl Registry {
+    /// A complete image. One that a manifest is to V1 clients is made at the first question for it.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`], also where the caller may not see it; those of a commit.
+    pub async fn v1_image(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        id: &ImageId,
+    ) -> Result<V1ImageInfo> {
+        if let Some(found) = self.v1_find(repository, viewer, id)? {
+            return Ok(found);
+        }
+        if self.v1_view_by_id(repository, viewer, id).await? {
+            return self.v1_find(repository, viewer, id)?.ok_or(Error::ImageUnknown(*id));
+        }
+        Err(Error::ImageUnknown(*id))
+    }
+
+    /// Whether an image is there, for somebody who may rely on it: takes a lease on it, and with it on what it is made
+    /// of.
+    ///
+    /// # Errors
+    /// As [`Registry::v1_image`].
+    pub async fn v1_check_image(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        id: &ImageId,
+    ) -> Result<V1ImageInfo> {
+        let mut epoch = self.leases.epoch();
+        loop {
+            let found = self.v1_image(repository, viewer, id).await?;
+            match self.lease(viewer.caller, (found.name_id, found.image.json), epoch) {
+                Taken::Held => return Ok(found),
+                Taken::Condemned => return Err(Error::ImageUnknown(*id)),
+                Taken::LookAgain(now) => epoch = now,
+            }
+        }
+    }
+
+    /// An image's JSON, as it was pushed.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`] where it was collected since it was found.
+    pub fn v1_image_json(&self, image: &V1ImageInfo) -> Result<Bytes> {
+        let snapshot = self.snapshot()?;
+        let V1Image { json, json_size, id, .. } = image.image;
+        let blob = snapshot.get::<Blobs>(&json).map_err(Error::internal)?;
+        if blob.is_none_or(|blob| blob.rotten) {
+            return Err(Error::ImageUnknown(id));
+        }
+        self.bytes_of(&snapshot, &json, json_size)?.ok_or(Error::ImageUnknown(id))
+    }
+
+    /// An image's layer, opened for reading.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`] where it was collected since it was found, or deleted.
+    pub fn v1_layer(&self, image: &V1ImageInfo) -> Result<BlobContent> {
+        let snapshot = self.snapshot()?;
+        let V1Image { layer, layer_size, id, .. } = image.image;
+        let unknown = || Error::ImageUnknown(id);
+        let content = snapshot.get::<Contents>(&(image.name_id, layer)).map_err(Error::internal)?;
+        let blob = snapshot.get::<Blobs>(&layer).map_err(Error::internal)?;
+        if content.is_none_or(|content| !content.blob) || blob.is_none_or(|blob| blob.rotten) {
+            return Err(unknown());
+        }
+        if layer_size <= limits::INLINE_BLOB_BYTES_MAX
+            && let Some(bytes) = small::get(snapshot.transaction(), &layer).map_err(Error::internal)?
+        {
+            return Ok(BlobContent::Inline(bytes));
+        }
+        self.file(&layer, layer_size)?.map(BlobContent::File).ok_or_else(unknown)
+    }
+
+    /// The ids of an image and of those that it was made from: itself first, its base last.
+    ///
+    /// # Errors
+    /// As [`Registry::v1_image`].
+    pub async fn v1_ancestry(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        id: &ImageId,
+    ) -> Result<Vec<ImageId>> {
+        let found = self.v1_image(repository, viewer, id).await?;
+        let chain = self.v1_chain(&self.snapshot()?, repository, &found)?;
+        Ok(chain.iter().map(|(_, image)| image.id).collect())
+    }
+
+    /// An image and those that it was made from, each with the name that holds it: itself first, its base last.
+    pub(crate) fn v1_chain(
+        &self,
+        snapshot: &Snapshot,
+        repository: &RepoKey,
+        top: &V1ImageInfo,
+    ) -> Result<Vec<(NameId, V1Image)>> {
+        let room = waiting_room(snapshot, repository)?;
+        let mut chain = vec![(top.name_id, top.image.clone())];
+        while let Some((above, Some(parent))) = chain.last().map(|(name, image)| (*name, image.parent)) {
+            if chain.len() == limits::IMAGE_CHAIN_MAX {
+                return Err(Error::ChainTooDeep);
+            }
+            let mut found = None;
+            for name in [Some(above), room].into_iter().flatten() {
+                if let Some(row) = image_row(snapshot, (name, parent.json))? {
+                    found = Some((name, row.image));
+                    break;
+                }
+            }
+            if found.is_none() {
+                // Its child has not come into a name yet.
+                for (name, json) in held_by(snapshot, repository, &parent.id)? {
+                    if json == parent.json
+                        && let Some(row) = image_row(snapshot, (name, json))?
+                    {
+                        found = Some((name, row.image));
+                        break;
+                    }
+                }
+            }
+            chain.push(found.ok_or(Error::ImageUnknown(parent.id))?);
+        }
+        Ok(chain)
+    }
+
+    /// A complete image that the caller sees, in the tables as they are.
+    pub(crate) fn v1_find(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        id: &ImageId,
+    ) -> Result<Option<V1ImageInfo>> {
+        let snapshot = self.snapshot()?;
+        let found = |name_id: NameId, held_in: RepoName, row: ImageRow| {
+            Ok(Some(V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id }))
+        };
+        let room_name = RepoName::waiting_room();
+        let near = viewer.name.into_iter().chain([&room_name]);
+        for name in near {
+            let Some(name_id) = name_id(&snapshot, repository, name)? else { continue };
+            let key = (repository.clone(), *id, name_id);
+            let Some(json) = snapshot.get::<ImagesById>(&key).map_err(Error::internal)? else { continue };
+            if let Some(row) = image_row(&snapshot, (name_id, json))?
+                && (!name.is_waiting_room() || row.by == viewer.caller.actor)
+            {
+                return found(name_id, name.clone(), row);
+            }
+        }
+        for (name_id, json) in held_by(&snapshot, repository, id)? {
+            let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
+            let Some((_, name)) = name.filter(|(_, name)| !name.is_waiting_room()) else { continue };
+            if (viewer.may_read)(&name)
+                && let Some(row) = image_row(&snapshot, (name_id, json))?
+            {
+                return found(name_id, name, row);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bytes of something small enough to be held in memory; `None` where there are none.
+    pub(crate) fn bytes_of(&self, snapshot: &Snapshot, digest: &Digest, size: u64) -> Result<Option<Bytes>> {
+        match small::get(snapshot.transaction(), digest).map_err(Error::internal)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => match self.file(digest, size)? {
+                Some(file) => file.bytes().map(Some).map_err(Error::internal),
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+/// The number of the waiting room, if the repository ever had one.
+fn waiting_room(snapshot: &Snapshot, repository: &RepoKey) -> Result<Option<NameId>> {
+    snapshot.get::<NameIds>(&(repository.clone(), RepoName::waiting_room())).map_err(Error::internal)
+}
+
+fn image_row(snapshot: &Snapshot, key: (NameId, Digest)) -> Result<Option<ImageRow>> {
+    snapshot.get::<Images>(&key).map_err(Error::internal)
+}
+
+/// The names that hold an image of that id, and which JSON it has there; not all of them where they are very many.
+fn held_by(snapshot: &Snapshot, repository: &RepoKey, id: &ImageId) -> Result<Vec<(NameId, Digest)>> {
+    let prefix = prefix::images_by_id(repository, id);
+    let mut found = Vec::new();
+    snapshot
+        .visit::<ImagesById>(&prefix, &prefix_end(&prefix), |(_, _, name), json| {
+            found.push((name, json));
+            found.len() < NAMES_MAX
+        })
+        .map_err(Error::internal)?;
+    Ok(found)
+}

@@ -1,0 +1,278 @@
+//! Tags as V1 clients see them: set on images, and read as the image that they, or what they point at, stand for.
+
+use supercargo_eventlog::{DockerApiVersion, Log as _, V1Image};
+use supercargo_model::{Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_projections::tables::{
+    ContentState, Contents, Images, Manifests, NameId, Names, Repositories, Tags, Views, prefix,
+};
+use supercargo_projections::{Snapshot, prefix_end};
+
+use super::{Viewer, image_row};
+use crate::command::Command;
+use crate::leases::Principal;
+use crate::ledger::Payload;
+use crate::reads::{known_repository, name_id, resolve};
+use crate::registry::Registry;
+use crate::{Error, Result};
+
+/// How often a tag is tried to be set, where what it is to be set on changes meanwhile.
+const TRIES: usize = 8;
+
+/// Names that a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct V1Found {
+    /// How many match.
+    pub total: u64,
+    /// Those of the page, in order.
+    pub names: Vec<RepoName>,
+}
+
+impl Registry {
+    /// The image that a tag stands for.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`], [`Error::TagUnknown`]; [`Error::NotConvertible`] where it points at what V1 clients
+    /// can't be shown.
+    pub fn v1_tag(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<ImageId> {
+        let snapshot = self.snapshot()?;
+        let id = self.known_name(&snapshot, repository, name)?;
+        let row = snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
+        let row = row.ok_or_else(|| Error::TagUnknown(tag.clone()))?;
+        stands_for(&snapshot, id, row.digest)?.ok_or_else(|| {
+            Error::NotConvertible(format!("tag {tag} points at something that is no image for linux/amd64"))
+        })
+    }
+
+    /// All tags of a name with the images that they stand for, less those that V1 clients can't be shown.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`].
+    pub fn v1_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<(Tag, ImageId)>> {
+        let snapshot = self.snapshot()?;
+        let id = self.known_name(&snapshot, repository, name)?;
+        let mut tags = Vec::new();
+        let prefix = prefix::tags(id);
+        snapshot
+            .visit::<Tags>(&prefix, &prefix_end(&prefix), |(_, tag), row| {
+                tags.push((tag, row.digest));
+                true
+            })
+            .map_err(Error::internal)?;
+        let mut shown = Vec::with_capacity(tags.len());
+        for (tag, digest) in tags {
+            shown.extend(stands_for(&snapshot, id, digest)?.map(|image| (tag, image)));
+        }
+        Ok(shown)
+    }
+
+    /// The images of a name that its tags reach, with their checksums where they came with one.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`].
+    pub fn v1_images_of(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+    ) -> Result<Vec<(ImageId, Option<Digest>)>> {
+        let snapshot = self.snapshot()?;
+        let id = self.known_name(&snapshot, repository, name)?;
+        let mut images = Vec::new();
+        let prefix = prefix::contents(id);
+        snapshot
+            .visit::<Images>(&prefix, &prefix_end(&prefix), |_, row| {
+                images.push(row.image);
+                true
+            })
+            .map_err(Error::internal)?;
+        let mut reached = Vec::with_capacity(images.len());
+        for V1Image { id: image, json, checksum, .. } in images {
+            let content = snapshot.get::<Contents>(&(id, json)).map_err(Error::internal)?;
+            if content.is_some_and(|content| content.state == ContentState::Live) {
+                reached.push((image, checksum));
+            }
+        }
+        Ok(reached)
+    }
+
+    /// When a tag was set, and the user agent that set it.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`], [`Error::TagUnknown`].
+    pub fn v1_tag_origin(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        tag: &Tag,
+    ) -> Result<(Timestamp, Option<String>)> {
+        let snapshot = self.snapshot()?;
+        let id = self.known_name(&snapshot, repository, name)?;
+        let row = snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
+        let row = row.ok_or_else(|| Error::TagUnknown(tag.clone()))?;
+        let mut records = self.log.read(row.seq..row.seq + 1).map_err(Error::internal)?;
+        let record = records.next().transpose().map_err(Error::internal)?;
+        Ok((row.at, record.and_then(|record| record.origin.user_agent)))
+    }
+
+    /// Sets a tag on an image that the caller sees. In a repository that speaks both protocols it is set on the
+    /// manifest that the image is converted to.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`], [`Error::ImageExists`] where the name holds another image of an id of the chain,
+    /// [`Error::AgainstRule`], [`Error::LayerUnreadable`] and [`Error::NotConvertible`] where the image can't be
+    /// converted, and those of a commit.
+    pub async fn v1_set_tag(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        name: &RepoName,
+        tag: &Tag,
+        id: &ImageId,
+    ) -> Result<()> {
+        let row = self.snapshot()?.get::<Repositories>(repository).map_err(Error::internal)?;
+        let version =
+            row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
+        for _ in 0..TRIES {
+            let image = self.v1_check_image(repository, viewer, id).await?;
+            let (conversion, payload, published) = match version {
+                DockerApiVersion::V1 => (None, Payload::None, Vec::new()),
+                DockerApiVersion::V2 | DockerApiVersion::Both => {
+                    let (conversion, payload, published) = self.v1_convert(repository, name, &image).await?;
+                    (Some(Box::new(conversion)), payload, published)
+                }
+            };
+            let command = Command::SetImageTag {
+                repository: repository.clone(),
+                name: name.clone(),
+                tag: tag.clone(),
+                id: *id,
+                json: image.image.json,
+                held_in: image.held_in.clone(),
+                conversion,
+            };
+            let submitted = self.ledger.submit(viewer.caller, command, payload).await;
+            if submitted.as_ref().is_err_and(Error::is_refusal) {
+                // No record will ever mention what was stored for it.
+                for digest in published {
+                    self.remove_unmentioned(digest).await?;
+                }
+            }
+            match submitted {
+                // It left the waiting room, or its name, since it was looked up: it is somewhere else now.
+                Err(Error::ImageUnknown(_)) => {}
+                Err(e) => return Err(e),
+                Ok(_) => return self.v1_end_leases(repository, viewer, name, id),
+            }
+        }
+        Err(Error::ImageUnknown(*id))
+    }
+
+    /// The caller's tag reaches the image: its leases on it have done their work.
+    fn v1_end_leases(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        name: &RepoName,
+        id: &ImageId,
+    ) -> Result<()> {
+        let viewer = Viewer { name: Some(name), ..viewer };
+        // Gone again already: then they run out by themselves.
+        let Some(top) = self.v1_find(repository, viewer, id)? else { return Ok(()) };
+        let snapshot = self.snapshot()?;
+        let room = super::waiting_room(&snapshot, repository)?;
+        let Ok(chain) = self.v1_chain(&snapshot, repository, &top) else { return Ok(()) };
+        let ended = chain.iter().flat_map(|(name, image)| {
+            [Some(*name), room].into_iter().flatten().map(|name| (name, image.json))
+        });
+        self.leases.end(ended, &Principal::of(viewer.caller));
+        Ok(())
+    }
+
+    /// Names that hold something and that a term is part of, as `shown` gives them to be looked at; page `page` of `n`
+    /// names, counted from 1. None for names that are not to be shown.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryUnknown`].
+    pub fn v1_search(
+        &self,
+        repository: &RepoKey,
+        page: usize,
+        n: usize,
+        mut matches: impl FnMut(&RepoName) -> bool,
+    ) -> Result<V1Found> {
+        let snapshot = self.snapshot()?;
+        known_repository(&snapshot, repository)?;
+        let prefix = prefix::names(repository);
+        let first = (page.saturating_sub(1) as u64).saturating_mul(n as u64);
+        let mut found = V1Found { total: 0, names: Vec::new() };
+        snapshot
+            .visit::<Names>(&prefix, &prefix_end(&prefix), |(_, name), _| {
+                if !name.is_waiting_room() && matches(&name) {
+                    if found.total >= first && found.names.len() < n {
+                        found.names.push(name);
+                    }
+                    found.total += 1;
+                }
+                true
+            })
+            .map_err(Error::internal)?;
+        Ok(found)
+    }
+
+    /// Whether a name holds anything.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn name_exists(&self, repository: &RepoKey, name: &RepoName) -> Result<bool> {
+        Ok(name_id(&self.snapshot()?, repository, name)?.is_some())
+    }
+
+    /// The digest that a tag points at.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`], [`Error::ManifestUnknown`].
+    pub fn tag_target(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<Digest> {
+        let snapshot = self.snapshot()?;
+        let id = self.known_name(&snapshot, repository, name)?;
+        resolve(&snapshot, id, &Reference::Tag(tag.clone()))
+    }
+}
+
+/// The image that something a tag points at stands for: itself, what it was remembered to be, or what it will be made
+/// into when it is asked for.
+fn stands_for(snapshot: &Snapshot, name: NameId, digest: Digest) -> Result<Option<ImageId>> {
+    if let Some(row) = image_row(snapshot, (name, digest))? {
+        return Ok(Some(row.image.id));
+    }
+    if let Some(json) = snapshot.get::<Views>(&(name, digest)).map_err(Error::internal)?
+        && let Some(row) = image_row(snapshot, (name, json))?
+    {
+        return Ok(Some(row.image.id));
+    }
+    let Some((_, row)) = image_manifest(snapshot, name, digest)? else { return Ok(None) };
+    // Docker's id of an image is the hash of its config.
+    let config = row.config.map(|config| config.digest);
+    Ok(config.and_then(|config| <[u8; 32]>::try_from(config.hash_bytes()).ok()).map(ImageId::from_bytes))
+}
+
+/// An image's manifest: itself, or the one for linux/amd64 that an index lists.
+pub(super) fn image_manifest(
+    snapshot: &Snapshot,
+    name: NameId,
+    digest: Digest,
+) -> Result<Option<(Digest, supercargo_model::Manifest)>> {
+    let manifest = |digest| snapshot.get::<Manifests>(&(name, digest)).map_err(Error::internal);
+    let Some(row) = manifest(digest)? else { return Ok(None) };
+    if !supercargo_model::media_type::is_index(&row.manifest.media_type) {
+        return Ok(Some((digest, row.manifest)));
+    }
+    let platform = |wanted: &str| {
+        row.manifest.children.iter().find(|child| {
+            child.platform.as_deref().is_some_and(|platform| {
+                platform == wanted || platform.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('/'))
+            })
+        })
+    };
+    let Some(child) = platform("linux/amd64") else { return Ok(None) };
+    let row = manifest(child.digest)?;
+    Ok(row.filter(|row| row.manifest.children.is_empty()).map(|row| (child.digest, row.manifest)))
+}

@@ -1,0 +1,342 @@
+//! An image comes in: its JSON, its layer, and the checksum that makes it whole.
+//!
+//! What came so far is kept in two upload sessions of the blob store, found under what the surface tells pushers apart
+//! by, so that two who push the same image do not meet before it is whole. Both outlive the process. Nothing of
+//! them is seen by anybody until the checksum is right and the record is committed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use sha2::{Digest as _, Sha256};
+use supercargo_blobs::{StoreError, Verified, crash_point};
+use supercargo_eventlog::{V1Image, V1Parent};
+use supercargo_layers::{InspectLimits, Tarsum};
+use supercargo_model::v1::ImageJson;
+use supercargo_model::{Algorithm, Digest, ImageId, RepoKey, RepoName, limits};
+use uuid::Uuid;
+
+use super::{V1ImageInfo, Viewer, waiting_room};
+use crate::command::Command;
+use crate::ledger::Payload;
+use crate::pushes::{digest_of, owner};
+use crate::registry::Registry;
+use crate::rules::Bounded;
+use crate::{Error, Result};
+
+/// The two upload sessions that an image comes in by.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    json: Uuid,
+    layer: Uuid,
+}
+
+impl Parts {
+    fn of(session: &str, id: &ImageId) -> Parts {
+        let part = |which: &str| {
+            let mut hash = Sha256::new();
+            // Neither holds a NUL, so that no two of them make the same text.
+            for text in [which.as_bytes(), session.as_bytes(), id.as_bytes()] {
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text);
+            }
+            let hash: [u8; 32] = hash.finalize().into();
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(&hash[..16]);
+            uuid::Builder::from_random_bytes(bytes).into_uuid()
+        };
+        Parts { json: part("json"), layer: part("layer") }
+    }
+}
+
+/// What a payload checksum is of, before the layer's bytes (the V1 specification, 5.5).
+fn before_layer(json: &[u8]) -> Bytes {
+    let mut prefix = BytesMut::with_capacity(json.len() + 1);
+    prefix.put_slice(json);
+    prefix.put_u8(b'\n');
+    prefix.freeze()
+}
+
+impl Registry {
+    /// Whether the session began to upload that image, and it is not whole yet.
+    pub fn v1_is_uploading(&self, repository: &RepoKey, session: &str, id: &ImageId) -> bool {
+        let owner = owner(repository, &RepoName::waiting_room());
+        self.blobs.received(&owner, Parts::of(session, id).json).is_ok()
+    }
+
+    /// Takes an image's JSON. What the session has of that image already is begun anew.
+    ///
+    /// # Errors
+    /// [`Error::ImageJson`], [`Error::ParentUnknown`], [`Error::ChainTooDeep`], [`Error::ImageExists`],
+    /// [`Error::RepositoryUnknown`]; [`Error::Busy`] where there are too many sessions.
+    pub async fn v1_put_json(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        session: &str,
+        id: &ImageId,
+        json: Bytes,
+    ) -> Result<()> {
+        let parsed = ImageJson::check(&json, id)?;
+        crate::reads::known_repository(&self.snapshot()?, repository)?;
+        if let Some(parent) = &parsed.parent {
+            match self.v1_check_image(repository, viewer, parent).await {
+                Ok(parent) if parent.image.depth as usize >= limits::IMAGE_CHAIN_MAX => {
+                    return Err(Error::ChainTooDeep);
+                }
+                Ok(_) => {}
+                // The same session may bring the parent after the child, as long as it is whole before.
+                Err(Error::ImageUnknown(_)) if self.v1_is_uploading(repository, session, parent) => {}
+                Err(Error::ImageUnknown(_)) => return Err(Error::ParentUnknown(*parent)),
+                Err(e) => return Err(e),
+            }
+        }
+        match self.v1_image(repository, viewer, id).await {
+            Ok(_) => return Err(Error::ImageExists(*id)),
+            Err(Error::ImageUnknown(_)) => {}
+            Err(e) => return Err(e),
+        }
+        let (owner, parts) = (owner(repository, &RepoName::waiting_room()), Parts::of(session, id));
+        self.discard_part(&owner, parts.layer).await;
+        self.blobs.start_anew(&owner, parts.json, None).await?;
+        self.blobs.append(&owner, parts.json, None, stream::iter([Ok(json)])).await?;
+        crash_point("v1.json");
+        Ok(())
+    }
+
+    /// Takes an image's layer, in place of one that the session brought before.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`] where the session did not bring the JSON, [`Error::ImageExists`] where that is because
+    /// the image is whole; [`Error::BodyIncomplete`], [`Error::BodyTimeout`], [`Error::AgainstRule`],
+    /// [`Error::DiskFull`]: nothing of the layer is kept, and the JSON is.
+    pub async fn v1_put_layer<S>(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        session: &str,
+        id: &ImageId,
+        body: S,
+    ) -> Result<()>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+    {
+        let room_name = RepoName::waiting_room();
+        let (owner, parts) = (owner(repository, &room_name), Parts::of(session, id));
+        let Some(json) = self.v1_staged_json(&owner, parts).await? else {
+            return match self.v1_image(repository, viewer, id).await {
+                Ok(_) => Err(Error::ImageExists(*id)),
+                Err(e) => Err(e),
+            };
+        };
+        self.blobs.start_anew(&owner, parts.layer, Some(before_layer(&json))).await?;
+        let room = self.room(repository, &room_name, None)?.unwrap_or_default();
+        let over = AtomicBool::new(false);
+        let appended =
+            self.blobs.append(&owner, parts.layer, None, Bounded::new(body, &room, 0, &over)).await;
+        if appended.is_err() {
+            // Half a layer is none.
+            self.discard_part(&owner, parts.layer).await;
+        }
+        if over.load(Ordering::Relaxed) {
+            // One byte more than there is room for, at least.
+            room.check_blob(u64::MAX)?;
+        }
+        appended?;
+        crash_point("v1.layer");
+        Ok(())
+    }
+
+    /// Makes an image whole, if its JSON and its layer have the checksum that the client gives: from then on it is
+    /// there, for whoever may see it.
+    ///
+    /// `checksum` is the SHA-256 of the JSON, a newline and the layer; `tarsum` is kept, and verified too where the
+    /// repository is set to.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`], [`Error::ImageChecksumSet`], [`Error::LayerMissing`], [`Error::ParentUnknown`],
+    /// [`Error::ParentUploading`], [`Error::ImageExists`], [`Error::ChecksumMismatch`], [`Error::Invalid`],
+    /// [`Error::AgainstRule`], and those of a commit. What was uploaded stays, so that it can be tried again.
+    pub async fn v1_put_checksum(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        session: &str,
+        id: &ImageId,
+        checksum: Digest,
+        tarsum: Option<&str>,
+    ) -> Result<()> {
+        let (owner, parts) = (owner(repository, &RepoName::waiting_room()), Parts::of(session, id));
+        let Some(json) = self.v1_staged_json(&owner, parts).await? else {
+            return match self.v1_image(repository, viewer, id).await {
+                Ok(_) => Err(Error::ImageChecksumSet(*id)),
+                Err(e) => Err(e),
+            };
+        };
+        let (layer, actual) = match self.blobs.hashes(&owner, parts.layer, before_layer(&json)).await {
+            Ok(hashes) => hashes,
+            Err(StoreError::SessionUnknown) => return Err(Error::LayerMissing(*id)),
+            Err(e) => return Err(e.into()),
+        };
+        if actual != checksum {
+            return Err(Error::ChecksumMismatch {
+                expected: checksum.to_string(),
+                actual: actual.to_string(),
+            });
+        }
+        if let Some(tarsum) = tarsum
+            && self.repository(repository)?.config.verify_tarsum
+        {
+            self.verify_tarsum(&owner, parts.layer, json.clone(), tarsum).await?;
+        }
+        let parsed = ImageJson::check(&json, id)?;
+        let json_digest = digest_of(Algorithm::Sha256, &json);
+        // Somebody else may have been faster: with the same JSON their layer is as good as this one.
+        match self.v1_check_image(repository, viewer, id).await {
+            Ok(known) if known.image.json == json_digest => {
+                self.discard_parts(&owner, parts).await;
+                return Ok(());
+            }
+            Ok(_) => return Err(Error::ImageExists(*id)),
+            Err(Error::ImageUnknown(_)) => {}
+            Err(e) => return Err(e),
+        }
+        let parent = match &parsed.parent {
+            Some(parent) => Some(self.v1_parent(repository, viewer, session, parent).await?),
+            None => None,
+        };
+        let layer_size = self.blobs.received(&owner, parts.layer)?;
+        let image = V1Image {
+            id: *id,
+            parent: parent.as_ref().map(|parent| V1Parent { id: parent.image.id, json: parent.image.json }),
+            // Decided with the image.
+            depth: 0,
+            json: json_digest,
+            json_size: json.len() as u64,
+            layer,
+            layer_size,
+            checksum: Some(checksum),
+            tarsum: tarsum.map(str::to_owned),
+        };
+        let command = Command::PushImage {
+            repository: repository.clone(),
+            image: Box::new(image),
+            parent_in: parent.map(|parent| parent.held_in),
+        };
+        let mut published = Vec::new();
+        let layer_bytes = match self.blobs.verify(&owner, parts.layer, layer).await {
+            Ok(Verified::Small(bytes)) => Payload::Small(layer, bytes),
+            Ok(Verified::Large(large)) => {
+                let placed = self.blobs.publish(large, self.existing(&layer)?).await?;
+                published.push(layer);
+                Payload::File(Arc::new(placed))
+            }
+            Err(StoreError::DigestMismatch { actual }) => {
+                // The layer was replaced since it was hashed.
+                return Err(Error::ChecksumMismatch {
+                    expected: layer.to_string(),
+                    actual: actual.to_string(),
+                });
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let json_bytes = self.payload_of(json_digest, json, &mut published).await?;
+        let payload = Payload::Many(vec![layer_bytes, json_bytes]);
+        self.lease_in_waiting_room(viewer, repository, json_digest)?;
+        let submitted = self.ledger.submit(viewer.caller, command, payload).await;
+        if submitted.as_ref().is_err_and(Error::is_refusal) {
+            // No record will ever mention what was stored for it.
+            for digest in published {
+                self.remove_unmentioned(digest).await?;
+            }
+        }
+        submitted?;
+        // The first image of a repository makes the waiting room.
+        self.lease_in_waiting_room(viewer, repository, json_digest)?;
+        crash_point("v1.whole");
+        self.discard_parts(&owner, parts).await;
+        Ok(())
+    }
+
+    fn lease_in_waiting_room(&self, viewer: Viewer<'_>, repository: &RepoKey, json: Digest) -> Result<()> {
+        if let Some(room) = waiting_room(&self.snapshot()?, repository)? {
+            // What matters is that it is held from here on.
+            let _ = self.lease(viewer.caller, (room, json), self.leases.epoch());
+        }
+        Ok(())
+    }
+
+    /// The whole parent of an image that is about to be whole.
+    async fn v1_parent(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        session: &str,
+        parent: &ImageId,
+    ) -> Result<V1ImageInfo> {
+        match self.v1_check_image(repository, viewer, parent).await {
+            Err(Error::ImageUnknown(_)) if self.v1_is_uploading(repository, session, parent) => {
+                Err(Error::ParentUploading(*parent))
+            }
+            Err(Error::ImageUnknown(_)) => Err(Error::ParentUnknown(*parent)),
+            found => found,
+        }
+    }
+
+    /// The JSON that the session brought, if it did.
+    async fn v1_staged_json(&self, owner: &str, parts: Parts) -> Result<Option<Bytes>> {
+        let max = limits::IMAGE_JSON_BYTES_MAX as u64;
+        match self.blobs.session_bytes(owner, parts.json, max).await {
+            Ok(json) => Ok(json),
+            Err(StoreError::SessionUnknown) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    async fn verify_tarsum(&self, owner: &str, layer: Uuid, json: Bytes, tarsum: &str) -> Result<()> {
+        let expected: Tarsum =
+            tarsum.parse().map_err(|e| Error::Invalid(format!("X-Docker-Checksum: {e}")))?;
+        let file = self.blobs.open_session(owner, layer).await?;
+        let actual = self
+            .unpacking(move |stop| {
+                let limits = InspectLimits { stop: Some(stop), ..InspectLimits::default() };
+                supercargo_layers::tarsum(file, &json, expected.version, limits)
+            })
+            .await?
+            .map_err(|e| Error::Invalid(format!("the layer's tarsum can't be found out: {e}")))?;
+        if actual == expected {
+            Ok(())
+        } else {
+            Err(Error::ChecksumMismatch { expected: expected.to_string(), actual: actual.to_string() })
+        }
+    }
+
+    async fn discard_parts(&self, owner: &str, parts: Parts) {
+        self.discard_part(owner, parts.layer).await;
+        self.discard_part(owner, parts.json).await;
+    }
+
+    /// What is left of a session is the sweep's, where it can't be removed now.
+    async fn discard_part(&self, owner: &str, part: Uuid) {
+        match self.blobs.discard(owner, part).await {
+            Ok(()) | Err(StoreError::SessionUnknown) => {}
+            Err(e) => tracing::debug!(error = %e, "what is left of an image's upload was not removed"),
+        }
+    }
+
+    /// Bytes that are in memory, as they go to the writer. Those that become a file are added to `published`.
+    pub(crate) async fn payload_of(
+        &self,
+        digest: Digest,
+        bytes: Bytes,
+        published: &mut Vec<Digest>,
+    ) -> Result<Payload> {
+        if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
+            return Ok(Payload::Small(digest, bytes));
+        }
+        let placed = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
+        published.push(digest);
+        Ok(Payload::File(Arc::new(placed)))
+    }
+}
