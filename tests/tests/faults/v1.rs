@@ -8,9 +8,11 @@ use crate::support::{start_again, start_to_crash};
 
 const LAYERS: usize = 2;
 
-/// Points that a push passes more than once, and how often at least: with each layer, and with each commit, be it of
-/// a layer, an image or a tag.
-const POINTS: [(&str, usize); 4] = [
+/// Points that a push passes, and how often at least: with each image, and where that is more, once for the tag.
+const POINTS: [(&str, usize); 7] = [
+    ("v1.json", LAYERS),
+    ("v1.layer", LAYERS),
+    ("v1.whole", LAYERS),
     ("blob.written", LAYERS),
     ("blob.renamed", LAYERS),
     ("commit.before", LAYERS + 1),

@@ -233,3 +233,33 @@ fn section_5_5_the_sum_over_the_archive_is_kept() {
     rows.finish();
     server.stop().verify();
 }
+
+/// Section 5.5: and verified where the repository is set to, whichever version it is of.
+#[test]
+fn section_5_5_the_sum_over_the_archive_is_verified_where_it_is_asked_for() {
+    let mut random = Random::from_environment("section_5_5_the_sum_over_the_archive_is_verified");
+    let server = speaking("V1");
+    server.cli(&["repo", "configure", "docker-local", "--verify-tarsum", "true"]).expect_success();
+    let rows = Rows::of(wire(&server));
+    let image = Chain::generate(&mut random, Version::V1_9, 1, 500).images.remove(0);
+    rows.text("json", &json_of(&image), 200, "true");
+    rows.text("layer", &layer(&image), 200, "true");
+    let checksum = |tarsum: &str| {
+        let put = Request::new("PUT", &format!("/v1/images/{}/checksum", image.id));
+        put.header("X-Docker-Checksum", tarsum).header("X-Docker-Checksum-Payload", &image.payload())
+    };
+    let wrong = "0".repeat(64);
+    for label in ["tarsum", "tarsum.v1"] {
+        rows.error(label, &checksum(&format!("{label}+sha256:{wrong}")), 400, MISMATCH);
+    }
+    for nonsense in ["", "x", "tarsum+sha256:", "tarsum+md5:12", "tarsum.v7+sha256:00"] {
+        rows.error(nonsense, &checksum(nonsense), 400, "*");
+    }
+    rows.error("in progress still", &get(&format!("/v1/images/{}/json", image.id)), 400, UPLOADING);
+    rows.text("right", &checksum(&image.tarsum()), 200, "true");
+    rows.finish();
+    // A whole push, as clients make it: the sum is right.
+    let chain = Chain::generate(&mut random, Version::V1_5, 3, 100_000);
+    client(&server, Version::V1_5).push("team/app", &["1"], &chain).unwrap();
+    server.stop().verify();
+}
