@@ -240,6 +240,7 @@ pub fn write_large_layer(contents: impl Read, size: u64, sink: &mut dyn Write) -
     let encoder = GzEncoder::new(io::BufWriter::with_capacity(1 << 20, sink), Compression::none());
     let mut archive = tar::Builder::new(encoder);
     let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_size(size);
     header.set_mode(0o644);
     header.set_mtime(0);

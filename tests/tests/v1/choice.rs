@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use supercargo_tests::files::assert_same;
 use supercargo_tests::http::{Connection, Request, Response};
 use supercargo_tests::tls::{self, Authority};
 use supercargo_tests::v1::{Chain, Version};
@@ -92,21 +93,39 @@ fn where_both_are_spoken_both_are_there() {
     server.stop().verify();
 }
 
-/// What a repository speaks may change, and what it holds stays.
+/// What a repository speaks may change, and what it holds stays. Tags that point at images alone can't be shown to
+/// newer clients: such a repository is left as it is.
 #[test]
 fn a_repository_changes_what_it_speaks() {
     let mut random = Random::from_environment("a_repository_changes_what_it_speaks");
-    let server = speaking("V1");
+    let server = speaking("both");
+    let speak =
+        |version: &str| server.cli(&["repo", "configure", "docker-local", "--docker-api-version", version]);
     let chain = Chain::generate(&mut random, Version::V1_9, 2, 1000);
+    let image = Image::generate(2, 2, 1000);
+    let old = client(&server, Version::V1_9);
+    old.clone().knowing_v1_alone().push("team/app", &["1"], &chain).unwrap();
+    server.client().push_image("team/app", "2", &image).unwrap();
+
+    speak("V2").expect_success();
+    server.client().pull_and_check("team/app", "2", &image).unwrap();
+    assert!(server.client().resolve("team/app", "1").unwrap().is_some());
+    old.send(&get("/v1/repositories/team/app/tags")).unwrap().expect(404);
+    speak("both").expect_success();
+    speak("V1").expect_success();
+    assert_eq!(old.pull("team/app", "1").unwrap(), chain);
+    assert_same(&old.pull("team/app", "2").unwrap().files(), &image.files, |_| false);
+    server.client().get("/v2/team/app/tags/list").unwrap().expect(404);
+    server.stop().verify();
+
+    let server = speaking("V1");
     let old = client(&server, Version::V1_9);
     old.push("team/app", &["1"], &chain).unwrap();
-    let speak = |version: &str| {
-        server.cli(&["repo", "configure", "docker-local", "--docker-api-version", version]).expect_success();
-    };
-    speak("V2");
-    assert_eq!(old.pull("team/app", "1").unwrap_err().status(), Some(200), "the newer is found first");
-    assert_eq!(old.send(&get("/v1/repositories/team/app/tags")).unwrap().status, 404);
-    speak("V1");
+    for version in ["V2", "both"] {
+        let refusal =
+            server.cli(&["repo", "configure", "docker-local", "--docker-api-version", version]).stderr;
+        assert!(refusal.contains("point at V1 images"), "{refusal}");
+    }
     assert_eq!(old.pull("team/app", "1").unwrap(), chain);
     server.stop().verify();
 }

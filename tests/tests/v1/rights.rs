@@ -127,10 +127,8 @@ fn section_3_2_tokens() {
 
     // It is good for its own name alone, and not when somebody has changed it.
     let elsewhere = put("/v1/repositories/team/second/tags/2", format!("\"{}\"", chain.id()));
-    rows.error("another name", &with(elsewhere, &format!("Token {write}")), 401, "*");
+    rows.error("another name", &with(elsewhere.clone(), &format!("Token {write}")), 401, "*");
     for forged in [
-        write.replace("team/app", "team/second"),
-        read.replace("access=read", "access=write"),
         write.replacen("signature=", "signature=A", 1),
         "signature=AAAA,repository=\"team/app\",access=write".to_owned(),
         "signature=,repository=,access=".to_owned(),
@@ -139,6 +137,10 @@ fn section_3_2_tokens() {
     ] {
         rows.status(&format!("forged: {forged}"), &with(tag.clone(), &format!("Token {forged}")), 401);
     }
+    let elsewhere_too = format!("Token {}", write.replace("team/app", "team/second"));
+    rows.status("forged for another name", &with(elsewhere, &elsewhere_too), 401);
+    let more = format!("Token {}", read.replace("access=read", "access=write"));
+    rows.one_of("forged for more", &with(tag.clone(), &more), &[401, 403]);
 
     // What its owner may no longer do, it no longer lets anybody do.
     guarded.admin("PATCH", "/users/bob", r#"{"disabled":true}"#, 200);
@@ -245,9 +247,10 @@ fn section_3_5_login() {
         rows.text(path, &ask(PASSWORD), 200, "\"OK\"");
         rows.status(path, &ask("wrong"), 401);
     }
-    for version in Version::ALL {
-        assert!(client(&guarded.server, version).logged_in("bob", PASSWORD).log_in().unwrap(), "{version:?}");
-        assert!(!client(&guarded.server, version).logged_in("bob", "wrong").log_in().unwrap(), "{version:?}");
+    for (version, user) in Version::ALL.into_iter().zip(["reader", "other", "deleter"]) {
+        let logs_in = |password| client(&guarded.server, version).logged_in(user, password).log_in().unwrap();
+        assert!(logs_in(PASSWORD), "{version:?}");
+        assert!(!logs_in("wrong"), "{version:?}");
     }
 
     let change =
@@ -258,7 +261,21 @@ fn section_3_5_login() {
     rows.status("the old one", &with(get("/v1/users/"), &basic("bob", PASSWORD)), 401);
     rows.status("the new one", &with(get("/v1/users/"), &basic("bob", "battery staple")), 200);
     rows.status("an administrator changes it", &with(change("reader"), &basic("admin", PASSWORD)), 204);
-    rows.status("of nobody", &with(change("unknown"), &basic("admin", PASSWORD)), 404);
+    rows.status("of a user who is not there", &with(change("unknown"), &basic("admin", PASSWORD)), 404);
+    rows.finish();
+    guarded.server.stop().verify();
+}
+
+/// Who guesses is slowed down, as with the newer protocol.
+#[test]
+fn section_3_5_guesses() {
+    let guarded = with_users();
+    let rows = Rows::of(wire(&guarded.server));
+    let guess = |number: usize| with(get("/v1/users/"), &basic("bob", &format!("guess {number}")));
+    let mut answers = (0..50).map(|number| rows.one_of("guess", &guess(number), &[401, 429]));
+    let slowed = answers.find(|answer| answer.status == 429).expect("an end to it");
+    rows.header("guess", &slowed, "Retry-After", "*");
+    rows.holds("guess", "a reason", slowed.json()["error"].is_string(), &slowed);
     rows.finish();
     guarded.server.stop().verify();
 }
