@@ -36,13 +36,9 @@ impl V1Image {
         tarsum(&self.json, &self.layer)
     }
 
-    /// The files of its layer, be it compressed or not.
+    /// The files of its layer.
     pub fn files(&self) -> Files {
-        if self.layer.starts_with(&[0x1f, 0x8b]) {
-            read_tar(MultiGzDecoder::new(self.layer.as_slice()))
-        } else {
-            read_tar(self.layer.as_slice())
-        }
+        read_tar(unpacked(&self.layer))
     }
 }
 
@@ -184,10 +180,10 @@ impl Payload {
     }
 }
 
-/// What `X-Docker-Checksum` says of JSON and gzipped layer: version 0 of the sum over a tar archive. For archives
+/// What `X-Docker-Checksum` says of JSON and layer: version 0 of the sum over a tar archive. For archives
 /// with plain headers alone, such as are made here.
 pub fn tarsum(json: &[u8], layer: &[u8]) -> String {
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(layer));
+    let mut archive = tar::Archive::new(unpacked(layer));
     let mut sums: Vec<String> = Vec::new();
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
@@ -222,6 +218,11 @@ pub fn tarsum(json: &[u8], layer: &[u8]) -> String {
     let mut hash = Sha256::new().chain_update(json);
     sums.iter().for_each(|sum| hash.update(sum));
     format!("tarsum+sha256:{}", hex(&hash.finalize()))
+}
+
+/// A layer's archive, be it compressed or not.
+fn unpacked(layer: &[u8]) -> Box<dyn Read + '_> {
+    if layer.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(layer)) } else { Box::new(layer) }
 }
 
 /// Compresses a layer.

@@ -2,7 +2,7 @@
 
 use supercargo_tests::server::stored_files;
 use supercargo_tests::v1::{Chain, V1Client, Version, Wire};
-use supercargo_tests::{Random, Server};
+use supercargo_tests::{Image, Random, Server};
 
 use crate::support::{start_again, start_to_crash};
 
@@ -71,6 +71,40 @@ fn at_every_point_of_an_old_push_that_is_seen_by_both() {
     for (point, at_least) in POINTS {
         let crashes = (1..).take_while(|nth| a_push_crashes_at(&format!("{point}:{nth}"), "both")).count();
         assert!(crashes >= at_least, "{point}: {crashes} crashes");
+    }
+}
+
+/// An old client's first look at what a newer one pushed is a change, too. It meets the point, and the next look
+/// finds what the first would have found.
+fn a_first_look_crashes_at(point: &str) -> bool {
+    let image = Image::generate(8, LAYERS, 100_000);
+    let pushed = || {
+        let server = Server::start();
+        server.cli(&["repo", "configure", "docker-local", "--docker-api-version", "both"]).expect_success();
+        server.client().push_image("team/app", "1", &image).unwrap();
+        server
+    };
+    let elsewhere = pushed();
+    let expected = client(&elsewhere, Version::V1_9).pull("team/app", "1").unwrap();
+    let server = start_to_crash(pushed().stop(), point);
+    match client(&server, Version::V1_9).pull("team/app", "1") {
+        Ok(_) => return false,
+        Err(error) => assert!(error.is_no_answer(), "{point}: {error}"),
+    }
+    let crashed = server.wait_for_crash();
+    crashed.verify();
+    let server = start_again(crashed);
+    assert_eq!(client(&server, Version::V1_9).pull("team/app", "1").unwrap(), expected, "{point}");
+    server.client().pull_and_check("team/app", "1", &image).unwrap();
+    server.stop().verify();
+    true
+}
+
+#[test]
+fn at_every_commit_of_a_first_look() {
+    for point in ["commit.before", "commit.after"] {
+        let crashes = (1..).take_while(|nth| a_first_look_crashes_at(&format!("{point}:{nth}"))).count();
+        assert!(crashes >= 1, "{point}: {crashes} crashes");
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use supercargo_tests::docker::Docker;
-use supercargo_tests::files::{Files, assert_same, files};
+use supercargo_tests::files::{Files, assert_same, files, write_tar};
 use supercargo_tests::http::Request;
 use supercargo_tests::image::{DOCKER_MANIFEST, OCI_MANIFEST, sha256};
 use supercargo_tests::server::stored_files;
-use supercargo_tests::v1::{Chain, V1Client, Version};
+use supercargo_tests::v1::{Chain, V1Client, V1Image, Version};
 use supercargo_tests::{Image, Random, Server};
 
 use crate::support::{client, configured, delete, get, speaking};
@@ -163,6 +163,79 @@ fn a_layer_of_both_is_stored_once() {
     client.delete_manifest("team/newer", "1").unwrap();
     server.cli(&["gc"]).expect_success();
     assert_eq!(stored_files(&server.data()), 0);
+    server.stop().verify();
+}
+
+/// From one layer to as many as docker allows, both ways.
+#[test]
+fn images_of_every_shape_are_the_same_to_both() {
+    let mut random = Random::from_environment("images_of_every_shape_are_the_same_to_both");
+    let server = speaking("both");
+    for layers in [1, 40, 127] {
+        let chain = Chain::generate(&mut random, Version::V1_12, layers, 50);
+        let name = format!("team/old{layers}");
+        old(&server, Version::V1_12).push(&name, &["1"], &chain).unwrap();
+        let listed = manifest(&server, &name, "1").json()["layers"].as_array().unwrap().clone();
+        let digests: Vec<_> = listed.iter().map(|layer| layer["digest"].as_str().unwrap()).collect();
+        let expected: Vec<_> = chain.images.iter().map(|image| sha256(&image.layer)).collect();
+        assert_eq!(digests, expected);
+
+        let image = Image::generate(random.next(), layers, 100);
+        let name = format!("team/newer{layers}");
+        server.client().push_image(&name, "1", &image).unwrap();
+        let pulled = old(&server, Version::V1_12).pull(&name, "1").unwrap();
+        assert_eq!(pulled.images.len(), layers);
+        assert_same(&pulled.files(), &image.files, |_| false);
+    }
+    server.stop().verify();
+}
+
+/// Clients before 0.10 compressed nothing. To old clients such a layer is what it was; newer ones get it compressed,
+/// always to the same bytes.
+#[test]
+fn a_layer_that_is_not_compressed_is_for_newer_clients() {
+    let mut random = Random::from_environment("a_layer_that_is_not_compressed_is_for_newer_clients");
+    let server = speaking("both");
+    let mut chain = Chain::generate(&mut random, Version::V1_5, 2, 100_000);
+    for image in &mut chain.images {
+        image.layer = write_tar(&image.files());
+    }
+    for name in ["team/first", "team/second"] {
+        old(&server, Version::V1_5).push(name, &["1"], &chain).unwrap();
+        assert_eq!(old(&server, Version::V1_9).pull(name, "1").unwrap(), chain);
+    }
+    let first = manifest(&server, "team/first", "1");
+    assert_eq!(manifest(&server, "team/second", "1").body, first.body);
+    for (layer, image) in first.json()["layers"].as_array().unwrap().iter().zip(&chain.images) {
+        assert!(layer["mediaType"].as_str().unwrap().contains("gzip"), "{layer}");
+        let path = format!("/v2/team/first/blobs/{}", layer["digest"].as_str().unwrap());
+        let bytes = server.client().get(&path).unwrap().expect(200).body;
+        let compressed = V1Image { layer: bytes, ..image.clone() };
+        assert_ne!(compressed.layer, image.layer);
+        assert_same(&compressed.files(), &image.files(), |_| false);
+    }
+    server.stop().verify();
+}
+
+/// What can't be shown to newer clients gets no tag that they would see, and is no reason for more than a refusal.
+#[test]
+fn a_layer_that_is_no_archive_gets_no_tag_for_both() {
+    let mut random = Random::from_environment("a_layer_that_is_no_archive_gets_no_tag_for_both");
+    let server = speaking("both");
+    let mut chain = Chain::generate(&mut random, Version::V1_9, 1, 1000);
+    chain.images[0].layer.truncate(500);
+    let image = chain.top();
+    let push = old(&server, Version::V1_9).begin_push("team/app", &["1"], &chain).unwrap();
+    assert!(push.put_json(image).unwrap());
+    push.put_layer(image).unwrap();
+    let nobody_knows = format!("tarsum+sha256:{}", "0".repeat(64));
+    push.put_checksums(&image.id, &image.payload(), &nobody_knows).unwrap();
+    let error = push.put_tag("1", &image.id).unwrap_err();
+    assert!(error.status().is_some_and(|status| (400..500).contains(&status)), "{error}");
+    assert_eq!(server.client().resolve("team/app", "1").unwrap(), None);
+    let whole = Chain::generate(&mut random, Version::V1_9, 1, 1000);
+    old(&server, Version::V1_9).push("team/app", &["1"], &whole).unwrap();
+    manifest(&server, "team/app", "1");
     server.stop().verify();
 }
 

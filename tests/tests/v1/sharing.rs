@@ -45,6 +45,8 @@ fn ancestors_are_stored_once_and_stay_as_long_as_a_name_has_them() {
     old.send(&delete("/v1/repositories/team/second/tags/2")).unwrap().expect(200);
     collect(&server);
     assert_eq!(stored_files(&data), 0, "nobody has anything");
+    server.cli(&["prune"]).expect_success();
+    assert_eq!(old.search("team").unwrap(), Vec::<String>::new());
     let server = server.restart();
     let old = client(&server, Version::V1_9);
     for chain in [&first, &second] {
