@@ -42,6 +42,16 @@ pub enum Actor {
     User(String),
 }
 
+impl Actor {
+    /// The user's name, of one that has one.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Actor::User(name) => Some(name),
+            Actor::System | Actor::Anonymous => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -463,19 +473,23 @@ pub enum Event {
         /// Who, and where.
         grant: Grant,
     },
-    /// A V1 image was pushed into a repository, and no tag reaches it yet: it stands in the waiting room.
+    /// A V1 image was pushed into a repository, and no tag reaches it yet.
     V1ImagePushed {
         /// The repository.
         repository: RepoKey,
+        /// The waiting room of whoever pushed it.
+        name: RepoName,
         /// The image.
         image: V1Image,
     },
-    /// V1 images came into a name, out of the waiting room or from another name, or were made here of a manifest.
+    /// V1 images came into a name, out of a waiting room or from another name, or were made here of a manifest.
     V1ImagesAdded {
         /// The repository.
         repository: RepoKey,
         /// The name.
         name: RepoName,
+        /// The waiting room that they leave, where they are in it.
+        from: Option<RepoName>,
         /// The images, each after its parent.
         images: Vec<V1Image>,
     },
@@ -626,6 +640,7 @@ impl Event {
             | Event::TagSet { name, .. }
             | Event::TagDeleted { name, .. }
             | Event::RepositoryNameDeleted { name, .. }
+            | Event::V1ImagePushed { name, .. }
             | Event::V1ImagesAdded { name, .. }
             | Event::V1ImageDeleted { name, .. }
             | Event::V1ViewAdded { name, .. } => Some(name),

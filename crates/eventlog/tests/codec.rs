@@ -132,6 +132,10 @@ fn collected() -> impl Strategy<Value = CollectedContents> {
     })
 }
 
+fn room() -> impl Strategy<Value = RepoName> {
+    option::of(text()).prop_map(|user| RepoName::waiting_room(user.as_deref()))
+}
+
 fn image_id() -> impl Strategy<Value = ImageId> {
     any::<[u8; 32]>().prop_map(ImageId::from_bytes)
 }
@@ -214,9 +218,14 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(contents, blobs)| Event::OrphansCollected { contents, blobs }),
         (key(), vec(text(), 0..3)).prop_map(|(repository, paths)| Event::FoldersPruned { repository, paths }),
         (digest(), rot).prop_map(|(digest, rot)| Event::BlobRotFound { digest, rot }),
-        (key(), v1_image()).prop_map(|(repository, image)| Event::V1ImagePushed { repository, image }),
-        (key(), name(), vec(v1_image(), 0..3))
-            .prop_map(|(repository, name, images)| { Event::V1ImagesAdded { repository, name, images } }),
+        (key(), room(), v1_image()).prop_map(|(repository, name, image)| Event::V1ImagePushed {
+            repository,
+            name,
+            image
+        }),
+        (key(), name(), option::of(room()), vec(v1_image(), 0..3)).prop_map(
+            |(repository, name, from, images)| Event::V1ImagesAdded { repository, name, from, images }
+        ),
         (key(), name(), image_id(), digest()).prop_map(|(repository, name, id, digest)| {
             Event::V1ImageDeleted { repository, name, id, digest }
         }),

@@ -314,6 +314,9 @@ fn samples_of_v1() -> Vec<(&'static str, Event)> {
         checksum: Some(sha256(7)),
         tarsum: Some("tarsum+sha256:00".to_owned()),
     };
+    let pushed =
+        |user, image| Event::V1ImagePushed { repository: key(), name: RepoName::waiting_room(user), image };
+    let added = |from, images| Event::V1ImagesAdded { repository: key(), name: name(), from, images };
     let inspected = |packed| Event::LayerInspected {
         layer: sha256(0x0a),
         diff_id: sha256(0x0b),
@@ -321,21 +324,17 @@ fn samples_of_v1() -> Vec<(&'static str, Event)> {
         packed,
     };
     vec![
-        ("V1ImagePushed", Event::V1ImagePushed { repository: key(), image: top.clone() }),
-        ("V1ImagePushed-base", Event::V1ImagePushed { repository: key(), image: base.clone() }),
-        ("V1ImagesAdded", Event::V1ImagesAdded { repository: key(), name: name(), images: vec![base, top] }),
+        ("V1ImagePushed", pushed(Some("alice@example"), top.clone())),
+        ("V1ImagePushed-base", pushed(None, base.clone())),
+        ("V1ImagesAdded", added(Some(RepoName::waiting_room(None)), vec![base, top])),
+        ("V1ImagesAdded-made", added(None, Vec::new())),
         (
             "V1ImageDeleted",
             Event::V1ImageDeleted { repository: key(), name: name(), id: id(4), digest: sha256(5) },
         ),
         (
             "V1ViewAdded",
-            Event::V1ViewAdded {
-                repository: key(),
-                name: RepoName::waiting_room(),
-                manifest: sha512(8),
-                image: sha256(5),
-            },
+            Event::V1ViewAdded { repository: key(), name: name(), manifest: sha512(8), image: sha256(5) },
         ),
         ("LayerInspected", inspected(None)),
         ("LayerInspected-packed", inspected(Some(PackedLayer { digest: sha256(0x0c), size: 32 }))),

@@ -1,8 +1,8 @@
 //! The words of the registry as types: repository keys, repository names, tags, digests, media types
 //! and manifests, each parsed once at the edge and valid ever after.
 //!
-//! What lives here: types, their parsers and the limits they obey. What does not: I/O, clocks, hashing of
-//! streams, anything that knows of HTTP or of tables.
+//! What lives here: types, their parsers, the limits they obey, and what an image is in another protocol than its own.
+//! What does not: I/O, clocks, hashing of streams, anything that knows of HTTP or of tables.
 
 pub mod account;
 mod digest;

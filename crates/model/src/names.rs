@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -96,32 +96,37 @@ name_type! {
     RepoName, is_repo_name, ParseError::RepoName, stored: is_waiting_room
 }
 
-/// What the waiting room is called. No client can call anything so.
+/// What waiting rooms are called: so, or so with a user's name behind a slash. No client can call anything so.
 const WAITING_ROOM: &str = ".images";
 
 fn is_waiting_room(s: &str) -> bool {
-    s == WAITING_ROOM
+    s.strip_prefix(WAITING_ROOM).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('/').is_some_and(|user| !user.is_empty() && !user.contains('\0'))
+    })
 }
 
 impl RepoName {
-    /// Where V1 images stand in a repository that no tag reaches yet: a name of the registry's own, which no client can
-    /// ask for and no listing shows.
-    pub fn waiting_room() -> RepoName {
-        static NAME: LazyLock<RepoName> = LazyLock::new(|| RepoName(Arc::from(WAITING_ROOM)));
-        NAME.clone()
+    /// Where V1 images stand in a repository that a user pushed and no tag reaches yet; without a user, those that were
+    /// pushed by nobody in particular. A name of the registry's own, which no client can ask for and no listing shows.
+    pub fn waiting_room(user: Option<&str>) -> RepoName {
+        // Nobody's name holds a NUL, which ends texts in keys.
+        match user.filter(|user| !user.is_empty() && !user.contains('\0')) {
+            Some(user) => RepoName(format!("{WAITING_ROOM}/{user}").into()),
+            None => RepoName(Arc::from(WAITING_ROOM)),
+        }
     }
 
-    /// Whether it is the waiting room.
+    /// Whether it is a waiting room.
     pub fn is_waiting_room(&self) -> bool {
         is_waiting_room(self.as_str())
     }
 
-    /// A name as records and tables have it: what [`RepoName::parse`] takes, and the waiting room.
+    /// A name as records and tables have it: what [`RepoName::parse`] takes, and waiting rooms.
     ///
     /// # Errors
     /// As [`RepoName::parse`].
     pub fn parse_stored(s: &str) -> Result<RepoName, ParseError> {
-        if is_waiting_room(s) { Ok(RepoName::waiting_room()) } else { RepoName::parse(s) }
+        if is_waiting_room(s) { Ok(RepoName(Arc::from(s))) } else { RepoName::parse(s) }
     }
 }
 
@@ -205,16 +210,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_waiting_room_is_no_name_of_a_clients() {
-        let room = RepoName::waiting_room();
-        assert!(room.is_waiting_room());
-        assert!(RepoName::parse(room.as_str()).is_err());
-        assert_eq!(RepoName::parse_stored(room.as_str()), Ok(room.clone()));
+    fn a_waiting_room_is_no_name_of_a_clients() {
+        for room in [None, Some(""), Some("ann"), Some("Zoë"), Some("a\0b")].map(RepoName::waiting_room) {
+            assert!(room.is_waiting_room());
+            assert!(RepoName::parse(room.as_str()).is_err());
+            assert_eq!(RepoName::parse_stored(room.as_str()), Ok(room.clone()));
+            // Records come back from what they are exported as.
+            let json = serde_json::to_string(&room).unwrap();
+            assert_eq!(serde_json::from_str::<RepoName>(&json).unwrap(), room);
+        }
+        assert_ne!(RepoName::waiting_room(Some("ann")), RepoName::waiting_room(None));
         assert_eq!(RepoName::parse_stored("a/b"), RepoName::parse("a/b"));
-        assert!(RepoName::parse_stored(".image").is_err());
-        // Records come back from what they are exported as.
-        let json = serde_json::to_string(&room).unwrap();
-        assert_eq!(serde_json::from_str::<RepoName>(&json).unwrap(), room);
+        for no in [".image", ".images/", ".images\0", ".imagesx", "a/.images"] {
+            assert!(RepoName::parse_stored(no).is_err(), "{no:?}");
+        }
     }
 
     #[test]

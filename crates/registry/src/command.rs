@@ -87,18 +87,20 @@ pub(crate) enum Command {
     /// A complete V1 image, whose depth is found out here. `parent_in`: the name that holds its parent.
     PushImage {
         repository: RepoKey,
+        /// Of whoever pushes it.
+        waiting_room: RepoName,
         image: Box<V1Image>,
         parent_in: Option<RepoName>,
     },
-    /// Sets a tag on a V1 image that a name (or the waiting room) holds: on the image itself, or on what it is
-    /// converted to.
+    /// Sets a tag on a V1 image: on itself, or on what it is converted to. `held_in`: the names, or the waiting room, in
+    /// which the caller found it and those that it was made from.
     SetImageTag {
         repository: RepoKey,
         name: RepoName,
         tag: Tag,
         id: ImageId,
         json: Digest,
-        held_in: RepoName,
+        held_in: Vec<RepoName>,
         conversion: Option<Box<Conversion>>,
     },
     /// What a manifest of a name is to V1 clients: images, each after its parent.

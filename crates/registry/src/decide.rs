@@ -50,8 +50,8 @@ pub(crate) fn decide(
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
         Command::RecordRot { digest, rot } => blobs::record_rot(view, *digest, *rot),
-        Command::PushImage { repository, image, parent_in } => {
-            images::push(view, repository, image, parent_in.as_ref())
+        Command::PushImage { repository, waiting_room, image, parent_in } => {
+            images::push(view, repository, waiting_room, image, parent_in.as_ref())
         }
         Command::SetImageTag { repository, name, tag, id, json, held_in, conversion } => {
             images::set_tag(view, repository, name, tag, (*id, *json), held_in, conversion.as_deref())

@@ -20,6 +20,9 @@ use crate::Caller;
 /// memory stays bounded, and no promise is broken.
 const LEASES_MAX: usize = 65_536;
 
+/// Instead of a name's number: the lease is on a V1 image in whichever name or waiting room it stands. No name has it.
+pub(crate) const ANYWHERE: NameId = NameId(0);
+
 /// Who a lease is given to: the user, else the address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Principal {
@@ -144,6 +147,12 @@ impl Leases {
             state.condemned.clear();
             state.epoch += 1;
         }
+    }
+
+    /// As if all had run out.
+    #[cfg(test)]
+    pub(crate) fn forget_all(&self) {
+        *self.state.lock() = State::default();
     }
 
     /// How many leases are held.

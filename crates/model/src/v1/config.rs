@@ -120,3 +120,49 @@ pub(super) fn v1_json(
     }
     Ok(write_members(&members))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(diff_ids: &[&str], rest: &str) -> String {
+        format!(r#"{{"rootfs":{{"type":"layers","diff_ids":{diff_ids:?}}}{rest}}}"#)
+    }
+
+    fn one(image: &[SynthesisedImage]) -> &str {
+        assert_eq!(image.len(), 1);
+        std::str::from_utf8(&image[0].json).unwrap()
+    }
+
+    #[test]
+    fn what_only_v2_knows_goes() {
+        let rest = r#","os.version":"10","os.features":[],"history":[{"empty_layer":true}],"os":"linux","parent":"p""#;
+        let ids = ["00", "11"].map(|byte| format!("sha256:{}", byte.repeat(32)));
+        for diff_ids in [&[][..], &[ids[0].as_str()]] {
+            let images = from_v2(config(diff_ids, rest).as_bytes(), diff_ids.len()).unwrap();
+            assert_eq!(one(&images), format!(r#"{{"id":"{}","os":"linux"}}"#, images[0].id));
+            assert_eq!((images[0].parent, images[0].layer), (None, diff_ids.len().checked_sub(1)));
+        }
+        // Items of the history that made no layer are no images.
+        let images = from_v2(config(&[&ids[0], &ids[1]], rest).as_bytes(), 2).unwrap();
+        assert_eq!(images.len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_names_the_config() {
+        let (short, long) = (format!("sha256:{}", "0".repeat(64)), format!("sha512:{}", "0".repeat(128)));
+        for (config, reason) in [
+            ("[]".to_owned(), "it is not a JSON object"),
+            ("{}".to_owned(), "it has no rootfs"),
+            (r#"{"rootfs":[]}"#.to_owned(), "rootfs must be an object"),
+            (r#"{"rootfs":{"diff_ids":{}}}"#.to_owned(), "rootfs.diff_ids must be a list of strings"),
+            (config(&["sha256:00"], ""), "rootfs.diff_ids: digest"),
+            (config(&[&long, &short], ""), "V1 images need sha256"),
+            (config(&[&short], ""), "is of 1 layers, but the manifest has 2"),
+        ] {
+            let error = from_v2(config.as_bytes(), 2).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the config {} ", sha256(config.as_bytes()))), "{error}");
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -157,40 +157,107 @@ pub(super) fn write_members(members: &BTreeMap<Cow<'_, str>, &str>) -> String {
     out
 }
 
-/// Writes a manifest. Nothing in it needs escapes.
+/// Writes a manifest.
 fn manifest(form: Form, config_size: usize, config: &Digest, layers: &[&ChainImage<'_>]) -> String {
-    let (own_type, config_type, layer_type) = (form.manifest_type(), form.config_type(), form.layer_type());
-    match form {
-        Form::Docker => {
-            let descriptor = |indent: &str, kind: &str, size: u64, digest: &Digest| {
-                format!(
-                    "{{\n{indent}   \"mediaType\": \"{kind}\",\n{indent}   \"size\": {size},\n{indent}   \"digest\": \"{digest}\"\n{indent}}}"
-                )
-            };
-            let config = descriptor("   ", config_type, config_size as u64, config);
-            let layers: Vec<String> = layers
-                .iter()
-                .map(|layer| {
-                    format!("\n      {}", descriptor("      ", layer_type, layer.blob_size, &layer.blob))
-                })
-                .collect();
-            let end = if layers.is_empty() { "" } else { "\n   " };
-            format!(
-                "{{\n   \"schemaVersion\": 2,\n   \"mediaType\": \"{own_type}\",\n   \"config\": {config},\n   \"layers\": [{}{end}]\n}}",
-                layers.join(",")
-            )
+    let descriptor = |out: &mut String, kind: &str, size: u64, digest: &Digest| {
+        let (size, digest) = (size.to_string(), digest.to_string());
+        let mut object = ObjectWriter::new(out);
+        object.string("mediaType", kind);
+        match form {
+            Form::Docker => {
+                object.member("size").push_str(&size);
+                object.string("digest", &digest);
+            }
+            Form::Oci => {
+                object.string("digest", &digest);
+                object.member("size").push_str(&size);
+            }
         }
-        Form::Oci => {
-            let descriptor = |kind: &str, size: u64, digest: &Digest| {
-                format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{size}}}"#)
-            };
-            let config = descriptor(config_type, config_size as u64, config);
-            let layers: Vec<String> =
-                layers.iter().map(|layer| descriptor(layer_type, layer.blob_size, &layer.blob)).collect();
-            format!(
-                r#"{{"schemaVersion":2,"mediaType":"{own_type}","config":{config},"layers":[{}]}}"#,
-                layers.join(",")
-            )
+        object.end();
+    };
+    let mut out = String::new();
+    let mut object = ObjectWriter::new(&mut out);
+    object.member("schemaVersion").push('2');
+    object.string("mediaType", form.manifest_type());
+    descriptor(object.member("config"), form.config_type(), config_size as u64, config);
+    raw::write_list(object.member("layers"), layers, |out, layer| {
+        descriptor(out, form.layer_type(), layer.blob_size, &layer.blob);
+    });
+    object.end();
+    match form {
+        Form::Docker => raw::indented(&out),
+        Form::Oci => out,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Manifest;
+
+    fn convert(jsons: &[&str], form: Form) -> Result<(serde_json::Value, Manifest), ConvertError> {
+        let image = |(n, json)| ChainImage {
+            id: ImageId::from_bytes([n; 32]),
+            json: str::as_bytes(json),
+            diff_id: Digest::sha256([n; 32]),
+            blob: Digest::sha256([n; 32]),
+            blob_size: 1,
+        };
+        let chain: Vec<_> = (0..).zip(jsons.iter().copied()).map(image).collect();
+        let converted = to_v2(&chain, form)?;
+        let (manifest, _) = Manifest::parse(form.manifest_type(), &converted.manifest).unwrap();
+        Ok((serde_json::from_slice(&converted.config).unwrap(), manifest))
+    }
+
+    #[test]
+    fn oci_says_what_an_image_runs_on() {
+        for json in [
+            r#"{"docker_version":"1.9.1"}"#,
+            r#"{"docker_version":"1.9.1","architecture":"","os":null}"#,
+            r#"{"os":""}"#,
+        ] {
+            let (config, _) = convert(&[json], Form::Oci).unwrap();
+            assert_eq!(
+                (&config["architecture"], &config["os"]),
+                (&"amd64".into(), &"linux".into()),
+                "{json}"
+            );
+            let (config, _) = convert(&[json], Form::Docker).unwrap();
+            assert_ne!(
+                (&config["architecture"], &config["os"]),
+                (&"amd64".into(), &"linux".into()),
+                "{json}"
+            );
+        }
+        let (config, _) = convert(&[r#"{"architecture":"arm","os":"windows"}"#], Form::Oci).unwrap();
+        assert_eq!((&config["architecture"], &config["os"]), (&"arm".into(), &"windows".into()));
+    }
+
+    #[test]
+    fn what_is_throwaway_has_no_layer() {
+        let jsons = ["{}", r#"{"throwaway":true}"#, r#"{"throwaway":"true","docker_version":"1.9.1"}"#];
+        let (config, manifest) = convert(&jsons, Form::Docker).unwrap();
+        let (first, last) = (Digest::sha256([0; 32]), Digest::sha256([2; 32]));
+        assert_eq!(config["rootfs"]["diff_ids"], serde_json::json!([first, last]));
+        assert_eq!(manifest.layers.iter().map(|layer| layer.digest).collect::<Vec<_>>(), [first, last]);
+        let steps: Vec<_> = (0..3).map(|step| config["history"][step]["empty_layer"].as_bool()).collect();
+        assert_eq!(steps, [None, Some(true), None]);
+        assert!(config.get("throwaway").is_none());
+    }
+
+    #[test]
+    fn a_refusal_names_the_image() {
+        assert_eq!(convert(&[], Form::Docker), Err(ConvertError::EmptyChain));
+        for (json, reason) in [
+            ("", "it is not a JSON object: EOF while parsing a value at line 1 column 0"),
+            (r#"{"created":"yesterday"}"#, "created must be a time as RFC 3339 has it"),
+            (
+                r#"{"container_config":{"Cmd":[7]}}"#,
+                "container_config.Cmd must be a string or a list of strings",
+            ),
+        ] {
+            let error = convert(&["{}", json, "{}"], Form::Docker).unwrap_err().to_string();
+            assert_eq!(error, format!("image {} can't be converted: {reason}", "01".repeat(32)));
         }
     }
 }

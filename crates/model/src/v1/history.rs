@@ -42,19 +42,21 @@ impl<'j> Step<'j> {
     /// The steps that a config's `history` has.
     pub(super) fn of_config(history: Option<&'j str>) -> Result<Vec<Step<'j>>, Malformed> {
         let Some(history) = history else { return Ok(Vec::new()) };
-        let steps = raw::elements(history).ok_or_else(|| Malformed::new("history", "a list"))?;
-        steps.into_iter().map(|step| Step::of_item(step).map_err(|e| e.within("history"))).collect()
+        let items = raw::elements(history).ok_or_else(|| Malformed::new("history", "a list"))?;
+        items.into_iter().map(Step::of_item).collect()
     }
 
     fn of_item(item: &'j str) -> Result<Step<'j>, Malformed> {
+        let item = Some(item).filter(|item| *item != "null");
+        let names = ["created", "author", "created_by", "comment", "empty_layer"];
         let [created, author, created_by, comment, empty_layer] =
-            typed::pick(item, ["created", "author", "created_by", "comment", "empty_layer"])?;
+            typed::pick_within("an item of history", item, names)?;
         Ok(Step {
-            created: typed::time("created", created)?,
-            author: typed::string("author", author)?,
-            created_by: typed::string("created_by", created_by)?,
-            comment: typed::string("comment", comment)?,
-            empty_layer: typed::flag("empty_layer", empty_layer)?,
+            created: typed::time("history.created", created)?,
+            author: typed::string("history.author", author)?,
+            created_by: typed::string("history.created_by", created_by)?,
+            comment: typed::string("history.comment", comment)?,
+            empty_layer: typed::flag("history.empty_layer", empty_layer)?,
         })
     }
 

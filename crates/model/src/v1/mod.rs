@@ -9,6 +9,8 @@ mod convert;
 mod history;
 mod json;
 mod legacy;
+#[cfg(test)]
+mod properties;
 mod raw;
 pub mod schema1;
 mod typed;
@@ -55,6 +57,14 @@ pub enum ConvertError {
     #[error("the config {digest} can't be converted: {reason}")]
     Config {
         /// Which config.
+        digest: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A manifest of schema 1 is not one of images.
+    #[error("the manifest {digest} can't be converted: {reason}")]
+    Manifest {
+        /// Which manifest, by its payload.
         digest: Digest,
         /// What is wrong with it.
         reason: String,

@@ -139,6 +139,36 @@ pub(super) fn write_compact(out: &mut String, text: &str) {
     }
 }
 
+/// The JSON `text`, which has no white space, indented by three spaces as docker's encoder does it.
+pub(super) fn indented(text: &str) -> String {
+    let mut out = String::new();
+    let (mut depth, mut opened) = (0_usize, false);
+    for (c, quoted) in marked(text) {
+        let closes = !quoted && matches!(c, '}' | ']');
+        if closes {
+            depth = depth.saturating_sub(1);
+        }
+        // What is empty stays on its line.
+        if closes != opened {
+            new_line(&mut out, depth);
+        }
+        out.push(c);
+        opened = !quoted && matches!(c, '{' | '[');
+        match c {
+            '{' | '[' if !quoted => depth += 1,
+            ',' if !quoted => new_line(&mut out, depth),
+            ':' if !quoted => out.push(' '),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn new_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("   ", depth));
+}
+
 /// Writes `text` as a JSON string, escaped as docker's encoder does.
 pub(super) fn write_string(out: &mut String, text: &str) {
     out.push('"');
@@ -273,6 +303,30 @@ mod tests {
     }
 
     #[test]
+    fn text_is_indented_as_docker_does() {
+        let text = r#"{"a":[],"b":{},"c":[1,{"d":"[:,{\"}"}],"e":[[]]}"#;
+        let lines = [
+            "{",
+            "   \"a\": [],",
+            "   \"b\": {},",
+            "   \"c\": [",
+            "      1,",
+            "      {",
+            "         \"d\": \"[:,{\\\"}\"",
+            "      }",
+            "   ],",
+            "   \"e\": [",
+            "      []",
+            "   ]",
+            "}",
+        ];
+        assert_eq!(indented(text), lines.join("\n"));
+        let mut out = String::new();
+        write_compact(&mut out, &indented(text));
+        assert_eq!(out, text);
+    }
+
+    #[test]
     fn depth_counts_what_is_no_string() {
         for (text, expected) in
             [("7", 0), ("{}", 1), (r#"{"[[":"\"[","b":[{},[]]}"#, 3), ("[[[", 3), ("]]]", 0)]
@@ -291,7 +345,9 @@ mod tests {
         }
 
         #[test]
-        fn strings_are_read_as_another_parser_does(text in r#"([ -~é😀&&[^"\\]]|\\["\\/bfnrt]|\\u[0-9a-cA-C][0-9a-fA-F]{3}|\\ud83d\\ude0[0-9a-f]){0,12}"#) {
+        fn strings_are_read_as_another_parser_does(
+            text in r#"([ -~é😀&&[^"\\]]|\\["\\/bfnrt]|\\u[0-9a-cA-C][0-9a-fA-F]{3}|\\ud83d\\ude0[0-9a-f]){0,12}"#,
+        ) {
             let text = format!("\"{text}\"");
             prop_assert_eq!(string(&text).unwrap(), serde_json::from_str::<String>(&text).unwrap());
         }
@@ -299,7 +355,7 @@ mod tests {
         /// Whatever it is given, also what no parser passed.
         #[test]
         fn nothing_panics(text in r#"[\[\]{}":,\\u0-9a-fd é\n]{0,40}"#) {
-            let _ = (read(&text), elements(&text), string(&text), depth(&text));
+            let _ = (read(&text), elements(&text), string(&text), depth(&text), indented(&text));
             write_compact(&mut String::new(), &text);
         }
     }

@@ -239,7 +239,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rewritten_time_stays_as_it_is(text in r"[0-9]{3}[0-9é]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{0,11})?(Z|[+-][0-2][0-9]:[0-6][0-9])?") {
+        fn a_rewritten_time_stays_as_it_is(
+            clock in r"[0-9]{3}[0-9é]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]",
+            rest in r"(\.[0-9]{0,11})?(Z|[+-][0-2][0-9]:[0-6][0-9])?",
+        ) {
+            let text = clock + &rest;
             if let Some(time) = rewritten_time(&text) {
                 prop_assert_eq!(rewritten_time(&time), Some(time));
             }

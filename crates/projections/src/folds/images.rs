@@ -43,16 +43,15 @@ pub(super) fn pushed<B: Base>(state: &mut Working<B>, name: Name<'_>, image: &V1
     });
 }
 
-/// An image came into a name, and so need not wait in the repository's waiting room any more.
+/// An image came into a name, and so need not wait in the waiting room any more.
 pub(super) fn leave_waiting_room<B: Base>(
     state: &mut Working<B>,
     name: Name<'_>,
+    room: &RepoName,
     image: &V1Image,
     at: Timestamp,
 ) {
-    let waiting_room = RepoName::waiting_room();
-    let Some(room) = names::find(state, name.repository, &waiting_room).filter(|room| room.id != name.id)
-    else {
+    let Some(room) = names::find(state, name.repository, room).filter(|room| room.id != name.id) else {
         return;
     };
     if state.get::<Images>(&(room.id, image.json)).is_none() {

@@ -134,19 +134,20 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
         }
         Event::PermissionSet { grant, actions } => accounts::permission_set(state, grant, *actions),
         Event::PermissionRemoved { grant } => accounts::permission_removed(state, grant),
-        Event::V1ImagePushed { repository, image } => {
-            let room = RepoName::waiting_room();
-            let room = names::ensure(state, repository, &room, at);
+        Event::V1ImagePushed { repository, name, image } => {
+            let room = names::ensure(state, repository, name, at);
             images::pushed(state, room, image, record);
             blobs::mended(state, image.layer);
             blobs::mended(state, image.json);
             names::settle(state, room);
         }
-        Event::V1ImagesAdded { repository, name, images } => {
+        Event::V1ImagesAdded { repository, name, from, images } => {
             let name = names::ensure(state, repository, name, at);
             for image in images {
                 images::pushed(state, name, image, record);
-                images::leave_waiting_room(state, name, image, at);
+                if let Some(room) = from {
+                    images::leave_waiting_room(state, name, room, image, at);
+                }
             }
             names::settle(state, name);
         }

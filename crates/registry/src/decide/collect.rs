@@ -14,10 +14,9 @@ use supercargo_projections::tables::{
 };
 use supercargo_projections::{KeyWriter, Rows};
 
-use super::images;
 use crate::Result;
 use crate::command::{CollectCursor, Collected, Decision, GcPolicy, Outcome};
-use crate::leases::StillLeases;
+use crate::leases::{ANYWHERE, StillLeases};
 
 /// How many orphans one step looks at, per kind. Bounds how long the writer is kept from others.
 const STEP_CONTENTS: usize = 256;
@@ -114,15 +113,14 @@ fn relied_on(
     digest: Digest,
     now: Timestamp,
 ) -> bool {
-    let room = images::name_of(view, id).and_then(|(key, _)| images::waiting_room(view, &key));
     let mut asked = HashSet::default();
     let mut to_ask = vec![digest];
     while let Some(digest) = to_ask.pop() {
         if leases.leased((id, digest), now) {
             return true;
         }
-        // A V1 image that was promised when it stood in the waiting room.
-        if room.is_some_and(|room| leases.leased((room, digest), now)) {
+        // A V1 image that was promised wherever it stands: it may have moved since.
+        if leases.leased((ANYWHERE, digest), now) {
             return true;
         }
         if !asked.insert(digest) {

@@ -4,22 +4,13 @@ use supercargo_eventlog::{Event, V1Image};
 use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, Images, ImagesById, Manifests, NameId, NameIds, NamesById, Tags, Views,
-    Wait, prefix,
+    Blobs, ContentState, Contents, Images, ImagesById, Manifests, NameId, Tags, Views, Wait,
 };
 
 use super::{name_id, repository};
 use crate::command::{Conversion, Decision, Inspected};
 use crate::rules::{self, Room};
 use crate::{Error, Result};
-
-/// How many names are asked, at most, for a parent that is in neither of those that come first.
-const NAMES_MAX: usize = 1024;
-
-/// The number of a repository's waiting room, if it ever had one: also while nothing stands in it.
-pub(super) fn waiting_room(view: &mut impl Rows, key: &RepoKey) -> Option<NameId> {
-    view.row::<NameIds>(&(key.clone(), RepoName::waiting_room()))
-}
 
 /// An image as rules see manifests.
 fn as_manifest(image: &V1Image) -> Manifest {
@@ -36,17 +27,17 @@ fn as_manifest(image: &V1Image) -> Manifest {
     }
 }
 
-/// A complete image comes into the waiting room. `parent_in`: the name that holds its parent.
+/// A complete image comes into its pusher's waiting room. `parent_in`: the name that holds its parent.
 pub(super) fn push(
     view: &mut impl Rows,
     key: &RepoKey,
+    room_name: &RepoName,
     image: &V1Image,
     parent_in: Option<&RepoName>,
 ) -> Result<Decision> {
     let rules = repository(view, key)?.config.rules;
     rules::check_manifest(&rules, &as_manifest(image))?;
-    let room_name = RepoName::waiting_room();
-    let room = name_id(view, key, &room_name);
+    let room = name_id(view, key, room_name);
     if let Some(room) = room {
         let known = view.row::<ImagesById>(&(key.clone(), image.id, room));
         if known.is_some_and(|known| known != image.json) {
@@ -69,43 +60,36 @@ pub(super) fn push(
     if depth as usize > limits::IMAGE_CHAIN_MAX {
         return Err(Error::ChainTooDeep);
     }
-    let room = Room::of(view, &rules, key, &room_name, room);
+    let room = Room::of(view, &rules, key, room_name, room);
     room.check_blob(image.layer_size)?;
     room.check(image.json_size.saturating_add(image.layer_size))?;
     let image = V1Image { depth, ..image.clone() };
-    Ok(Decision::done(vec![Event::V1ImagePushed { repository: key.clone(), image }]))
+    let (repository, name) = (key.clone(), room_name.clone());
+    Ok(Decision::done(vec![Event::V1ImagePushed { repository, name, image }]))
 }
 
-/// An image and those that it was made from, down to its base; each with the name that holds it. Looked for first in
-/// the name that they are to be in, then where the one above was.
+/// An image and those that it was made from, down to its base: as the name has them that they are to be in, else as one
+/// of those does in which the caller found them.
 fn chain(
     view: &mut impl Rows,
     key: &RepoKey,
     target: Option<NameId>,
-    held_in: NameId,
-    top: (ImageId, Digest),
-) -> Result<Vec<(NameId, V1Image)>> {
-    let room = waiting_room(view, key);
-    let mut chain: Vec<(NameId, V1Image)> = Vec::new();
-    let (mut above, (mut id, mut json)) = (held_in, top);
+    (mut id, mut json): (ImageId, Digest),
+    held_in: &[RepoName],
+) -> Result<Vec<V1Image>> {
+    let held_in = held_in.iter().filter_map(|name| name_id(view, key, name));
+    let names: Vec<NameId> = target.into_iter().chain(held_in).collect();
+    let mut chain: Vec<V1Image> = Vec::new();
     loop {
-        let near = [target, Some(above), room].into_iter().flatten();
-        let mut found = near.clone().find_map(|name| Some((name, view.row::<Images>(&(name, json))?)));
-        if found.is_none() {
-            let elsewhere = view.scan_prefix::<ImagesById>(&prefix::images_by_id(key, &id), None, NAMES_MAX);
-            let elsewhere = elsewhere.into_iter().filter(|(_, known)| *known == json);
-            found = elsewhere
-                .map(|((_, _, name), _)| name)
-                .find_map(|name| Some((name, view.row::<Images>(&(name, json))?)));
-        }
-        let (name, row) = found.ok_or(Error::ImageUnknown(id))?;
-        let parent = row.image.parent;
-        chain.push((name, row.image));
+        let row = names.iter().find_map(|name| view.row::<Images>(&(*name, json)));
+        let image = row.ok_or(Error::ImageUnknown(id))?.image;
+        let parent = image.parent;
+        chain.push(image);
         if chain.len() > limits::IMAGE_CHAIN_MAX {
             return Err(Error::ChainTooDeep);
         }
         match parent {
-            Some(parent) => (above, id, json) = (name, parent.id, parent.json),
+            Some(parent) => (id, json) = (parent.id, parent.json),
             None => return Ok(chain),
         }
     }
@@ -158,7 +142,7 @@ pub(super) fn set_tag(
     name: &RepoName,
     tag: &Tag,
     image: (ImageId, Digest),
-    held_in: &RepoName,
+    held_in: &[RepoName],
     conversion: Option<&Conversion>,
 ) -> Result<Decision> {
     let rules = repository(view, key)?.config.rules;
@@ -166,18 +150,18 @@ pub(super) fn set_tag(
     let target = conversion.map_or(image.1, |conversion| conversion.digest);
     let previous = id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
     rules::check_tag(&rules, tag, previous, target)?;
-    let source = name_id(view, key, held_in).ok_or(Error::ImageUnknown(image.0))?;
-    let chain = chain(view, key, id, source, image)?;
-    let added = missing(view, key, id, chain.into_iter().rev().map(|(_, image)| image))?;
+    let chain = chain(view, key, id, image, held_in)?;
+    let added = missing(view, key, id, chain.into_iter().rev())?;
     let mut events = Vec::new();
     let mut bytes = new_bytes(view, id, &added);
     if !added.is_empty() {
         let (repository, name) = (key.clone(), name.clone());
-        events.push(Event::V1ImagesAdded { repository, name, images: added.clone() });
+        let from = held_in.iter().find(|name| name.is_waiting_room()).cloned();
+        events.push(Event::V1ImagesAdded { repository, name, from, images: added.clone() });
     }
     if let Some(conversion) = conversion {
         let came = |digest: Digest| added.iter().any(|image| image.layer == digest);
-        let (more, more_bytes) = convert(view, key, name, id, image, (source, held_in), conversion, came)?;
+        let (more, more_bytes) = convert(view, key, name, id, image, held_in, conversion, came)?;
         events.extend(more);
         bytes = bytes.saturating_add(more_bytes);
     }
@@ -196,7 +180,7 @@ fn convert(
     name: &RepoName,
     id: Option<NameId>,
     (id_of_image, image): (ImageId, Digest),
-    (source, held_in): (NameId, &RepoName),
+    held_in: &[RepoName],
     conversion: &Conversion,
     came: impl Fn(Digest) -> bool,
 ) -> Result<(Vec<Event>, u64)> {
@@ -215,15 +199,20 @@ fn convert(
         }
         bytes = bytes.saturating_add(part.size);
         let (repository, name, size) = (key.clone(), name.clone(), part.size);
-        let there = view.row::<Contents>(&(source, part.digest)).is_some_and(|content| content.blob);
-        if !there && !conversion.brought.contains(&part.digest) {
-            return Err(Error::ImageUnknown(id_of_image));
-        }
-        events.push(if there && !held_in.is_waiting_room() {
-            let (from_repository, from_name) = (key.clone(), held_in.clone());
-            Event::BlobMounted { repository, name, digest: part.digest, size, from_repository, from_name }
-        } else {
-            Event::BlobAdded { repository, name, digest: part.digest, size }
+        let from = held_in.iter().filter(|name| !name.is_waiting_room()).find(|name| {
+            name_id(view, key, name)
+                .and_then(|id| view.row::<Contents>(&(id, part.digest)))
+                .is_some_and(|content| content.blob)
+        });
+        events.push(match from {
+            Some(from) => {
+                let (from_repository, from_name) = (key.clone(), from.clone());
+                Event::BlobMounted { repository, name, digest: part.digest, size, from_repository, from_name }
+            }
+            None if conversion.brought.contains(&part.digest) => {
+                Event::BlobAdded { repository, name, digest: part.digest, size }
+            }
+            None => return Err(Error::ImageUnknown(id_of_image)),
         });
     }
     if !content(view, *digest).is_some_and(|content| content.manifest) {
@@ -271,14 +260,9 @@ pub(super) fn add_view(
     }
     if !added.is_empty() {
         let (repository, name) = (key.clone(), name.clone());
-        events.push(Event::V1ImagesAdded { repository, name, images: added });
+        events.push(Event::V1ImagesAdded { repository, name, from: None, images: added });
     }
     let (repository, name) = (key.clone(), name.clone());
     events.push(Event::V1ViewAdded { repository, name, manifest, image: top.json });
     Ok(Decision::done(events))
-}
-
-/// The name of a number.
-pub(super) fn name_of(view: &mut impl Rows, id: NameId) -> Option<(RepoKey, RepoName)> {
-    view.row::<NamesById>(&id)
 }

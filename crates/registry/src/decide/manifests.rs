@@ -151,14 +151,25 @@ pub(super) fn delete_by_digest(
     id: NameId,
     digest: Digest,
 ) -> Vec<Event> {
+    let mut events = tags_on_deleted(view, key, name, id, digest);
+    events.push(Event::ManifestDeleted { repository: key.clone(), name: name.clone(), digest });
+    events
+}
+
+/// Every tag on a manifest or V1 image.
+pub(super) fn tags_on_deleted(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    name: &RepoName,
+    id: NameId,
+    digest: Digest,
+) -> Vec<Event> {
     let tags = view.scan_prefix::<References>(&prefix::references_by_tags(id, &digest), None, usize::MAX);
     let tags = tags.into_iter().filter_map(|((_, _, source), _)| match source {
         Source::Tag(tag) => Some(tag_deleted(key, name, tag, digest)),
         Source::Manifest(_) => None,
     });
-    let mut events: Vec<Event> = tags.collect();
-    events.push(Event::ManifestDeleted { repository: key.clone(), name: name.clone(), digest });
-    events
+    tags.collect()
 }
 
 fn tag_deleted(key: &RepoKey, name: &RepoName, tag: Tag, previous: Digest) -> Event {

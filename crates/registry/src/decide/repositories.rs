@@ -82,6 +82,7 @@ fn empty_name(view: &mut impl Rows, key: &RepoKey, name: &RepoName, events: &mut
         if content.image
             && let Some(row) = view.row::<Images>(&(id, digest))
         {
+            events.extend(manifests::tags_on_deleted(view, key, name, id, digest));
             let (repository, name, id) = (key.clone(), name.clone(), row.image.id);
             events.push(Event::V1ImageDeleted { repository, name, id, digest });
         }

@@ -324,9 +324,16 @@ fn repositories_are_created_once_and_configured_while_that_is_safe() {
         RepositoryChange { docker_api_version: Some(DockerApiVersion::Both), ..RepositoryChange::default() };
     let config = RepositoryConfig { docker_api_version: DockerApiVersion::Both, ..config };
     assert_eq!(view.events(configure(&both)), [Event::RepositoryConfigured { repository: r(), config }]);
+    // Manifests can be shown as images at any time; tags on images do not become tags on manifests by themselves.
     let mut view = given_an_image();
+    let first =
+        RepositoryChange { docker_api_version: Some(DockerApiVersion::V1), ..RepositoryChange::default() };
+    for change in [&both, &first] {
+        let events = view.events(configure(change));
+        view.record(events);
+    }
     let refused = view.decide(configure(&both));
-    assert!(matches!(refused, Err(Error::RepositoryNotEmpty { names: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::TagsPointAtImages { names: 1, .. })), "{refused:?}");
     let described = RepositoryChange { description: Some("new".to_owned()), ..RepositoryChange::default() };
     assert_eq!(view.events(configure(&described)).len(), 1);
 }

@@ -1,12 +1,14 @@
 //! Docker V1: images by id, their upload in three parts, and tags on them.
 //!
 //! What lives here: what the V1 surface asks of the registry, in the registry's words. An image belongs to the names
-//! whose tags reach it, like a manifest; until a tag does, it stands in its repository's waiting room. `uploads` takes
+//! whose tags reach it, like a manifest; until a tag does, it stands in the waiting room of whoever pushed it. `uploads` takes
 //! images in, `tags` sets and reads tags, `views` makes images of manifests and manifests of images. What does not:
 //! the protocol (docker-v1), and how one is converted into the other (`supercargo_model::v1`).
 
 mod layers;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod views;
 
@@ -14,11 +16,11 @@ use bytes::Bytes;
 use supercargo_eventlog::V1Image;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Timestamp, limits};
 use supercargo_projections::tables::{
-    Blobs, Contents, ImageRow, Images, ImagesById, NameId, NameIds, NamesById, prefix,
+    Blobs, Contents, ImageRow, Images, ImagesById, NameId, NamesById, Views, prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
-use crate::leases::Taken;
+use crate::leases::{ANYWHERE, Taken};
 use crate::reads::name_id;
 use crate::registry::{Caller, Registry};
 use crate::{BlobContent, Error, Result, small};
@@ -96,6 +98,8 @@ impl Registry {
         let mut epoch = self.leases.epoch();
         loop {
             let found = self.v1_image(repository, viewer, id).await?;
+            // It moves when it is tagged. That it is not removed at this moment is known of where it stands alone.
+            let _ = self.lease(viewer.caller, (ANYWHERE, found.image.json), epoch);
             match self.lease(viewer.caller, (found.name_id, found.image.json), epoch) {
                 Taken::Held => return Ok(found),
                 Taken::Condemned => return Err(Error::ImageUnknown(*id)),
@@ -150,41 +154,36 @@ impl Registry {
         id: &ImageId,
     ) -> Result<Vec<ImageId>> {
         let found = self.v1_image(repository, viewer, id).await?;
-        let chain = self.v1_chain(&self.snapshot()?, repository, &found)?;
-        Ok(chain.iter().map(|(_, image)| image.id).collect())
+        let chain = self.v1_chain(repository, viewer, found)?;
+        Ok(chain.iter().map(|found| found.image.id).collect())
     }
 
-    /// An image and those that it was made from, each with the name that holds it: itself first, its base last.
+    /// An image and those that it was made from, as the caller sees them: itself first, its base last.
     pub(crate) fn v1_chain(
         &self,
-        snapshot: &Snapshot,
         repository: &RepoKey,
-        top: &V1ImageInfo,
-    ) -> Result<Vec<(NameId, V1Image)>> {
-        let room = waiting_room(snapshot, repository)?;
-        let mut chain = vec![(top.name_id, top.image.clone())];
-        while let Some((above, Some(parent))) = chain.last().map(|(name, image)| (*name, image.parent)) {
+        viewer: Viewer<'_>,
+        top: V1ImageInfo,
+    ) -> Result<Vec<V1ImageInfo>> {
+        let snapshot = self.snapshot()?;
+        let mut chain = vec![top];
+        while let Some(above) = chain.last()
+            && let Some(parent) = above.image.parent
+        {
             if chain.len() == limits::IMAGE_CHAIN_MAX {
                 return Err(Error::ChainTooDeep);
             }
-            let mut found = None;
-            for name in [Some(above), room].into_iter().flatten() {
-                if let Some(row) = image_row(snapshot, (name, parent.json))? {
-                    found = Some((name, row.image));
-                    break;
-                }
-            }
-            if found.is_none() {
-                // Its child has not come into a name yet.
-                for (name, json) in held_by(snapshot, repository, &parent.id)? {
-                    if json == parent.json
-                        && let Some(row) = image_row(snapshot, (name, json))?
-                    {
-                        found = Some((name, row.image));
-                        break;
-                    }
-                }
-            }
+            let beside = image_row(&snapshot, (above.name_id, parent.json))?;
+            let found = match beside {
+                Some(row) => Some(V1ImageInfo {
+                    image: row.image,
+                    pushed_at: row.at,
+                    held_in: above.held_in.clone(),
+                    name_id: above.name_id,
+                }),
+                // Its child is in the waiting room.
+                None => find(&snapshot, repository, viewer, &parent.id, Some(&parent.json))?,
+            };
             chain.push(found.ok_or(Error::ImageUnknown(parent.id))?);
         }
         Ok(chain)
@@ -197,32 +196,7 @@ impl Registry {
         viewer: Viewer<'_>,
         id: &ImageId,
     ) -> Result<Option<V1ImageInfo>> {
-        let snapshot = self.snapshot()?;
-        let found = |name_id: NameId, held_in: RepoName, row: ImageRow| {
-            Ok(Some(V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id }))
-        };
-        let room_name = RepoName::waiting_room();
-        let near = viewer.name.into_iter().chain([&room_name]);
-        for name in near {
-            let Some(name_id) = name_id(&snapshot, repository, name)? else { continue };
-            let key = (repository.clone(), *id, name_id);
-            let Some(json) = snapshot.get::<ImagesById>(&key).map_err(Error::internal)? else { continue };
-            if let Some(row) = image_row(&snapshot, (name_id, json))?
-                && (!name.is_waiting_room() || row.by == viewer.caller.actor)
-            {
-                return found(name_id, name.clone(), row);
-            }
-        }
-        for (name_id, json) in held_by(&snapshot, repository, id)? {
-            let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
-            let Some((_, name)) = name.filter(|(_, name)| !name.is_waiting_room()) else { continue };
-            if (viewer.may_read)(&name)
-                && let Some(row) = image_row(&snapshot, (name_id, json))?
-            {
-                return found(name_id, name, row);
-            }
-        }
-        Ok(None)
+        find(&self.snapshot()?, repository, viewer, id, None)
     }
 
     /// The bytes of something small enough to be held in memory; `None` where there are none.
@@ -237,13 +211,57 @@ impl Registry {
     }
 }
 
-/// The number of the waiting room, if the repository ever had one.
-fn waiting_room(snapshot: &Snapshot, repository: &RepoKey) -> Result<Option<NameId>> {
-    snapshot.get::<NameIds>(&(repository.clone(), RepoName::waiting_room())).map_err(Error::internal)
+/// Where what somebody pushed stands until a tag reaches it.
+fn waiting_room(caller: &Caller) -> RepoName {
+    RepoName::waiting_room(caller.actor.user())
+}
+
+/// A complete image that the caller sees; with that JSON, where one is given.
+fn find(
+    snapshot: &Snapshot,
+    repository: &RepoKey,
+    viewer: Viewer<'_>,
+    id: &ImageId,
+    wanted: Option<&Digest>,
+) -> Result<Option<V1ImageInfo>> {
+    let is_wanted = |json: &Digest| wanted.is_none_or(|wanted| wanted == json);
+    let info = |name_id: NameId, held_in: RepoName, row: ImageRow| {
+        Ok(Some(V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id }))
+    };
+    let room = waiting_room(viewer.caller);
+    for name in viewer.name.into_iter().chain([&room]) {
+        let Some(name_id) = name_id(snapshot, repository, name)? else { continue };
+        let key = (repository.clone(), *id, name_id);
+        if let Some(json) = snapshot.get::<ImagesById>(&key).map_err(Error::internal)?.filter(is_wanted)
+            && let Some(row) = image_row(snapshot, (name_id, json))?
+        {
+            return info(name_id, name.clone(), row);
+        }
+    }
+    for (name_id, json) in held_by(snapshot, repository, id)? {
+        if !is_wanted(&json) {
+            continue;
+        }
+        let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
+        let Some((_, name)) = name.filter(|(_, name)| !name.is_waiting_room()) else { continue };
+        if (viewer.may_read)(&name)
+            && let Some(row) = image_row(snapshot, (name_id, json))?
+        {
+            return info(name_id, name, row);
+        }
+    }
+    Ok(None)
 }
 
 fn image_row(snapshot: &Snapshot, key: (NameId, Digest)) -> Result<Option<ImageRow>> {
     snapshot.get::<Images>(&key).map_err(Error::internal)
+}
+
+/// The image that a digest of a name is the JSON of, or that a manifest of that digest is known to be to V1 clients.
+pub(crate) fn image_of(snapshot: &Snapshot, name: NameId, digest: &Digest) -> Result<Option<ImageId>> {
+    let view = snapshot.get::<Views>(&(name, *digest)).map_err(Error::internal)?;
+    let row = image_row(snapshot, (name, view.unwrap_or(*digest)))?;
+    Ok(row.map(|row| row.image.id))
 }
 
 /// The names that hold an image of that id, and which JSON it has there; not all of them where they are very many.

@@ -9,7 +9,7 @@ use supercargo_projections::{Snapshot, prefix_end};
 
 use super::{Viewer, image_row};
 use crate::command::Command;
-use crate::leases::Principal;
+use crate::leases::{ANYWHERE, Principal};
 use crate::ledger::Payload;
 use crate::reads::{known_repository, name_id, resolve};
 use crate::registry::Registry;
@@ -33,12 +33,15 @@ impl Registry {
     /// # Errors
     /// [`Error::NameUnknown`], [`Error::TagUnknown`]; [`Error::NotConvertible`] where it points at what V1 clients
     /// can't be shown.
-    pub fn v1_tag(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<ImageId> {
-        let snapshot = self.snapshot()?;
-        let id = self.known_name(&snapshot, repository, name)?;
-        let row = snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
-        let row = row.ok_or_else(|| Error::TagUnknown(tag.clone()))?;
-        stands_for(&snapshot, id, row.digest)?.ok_or_else(|| {
+    pub async fn v1_tag(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<ImageId> {
+        let (id, digest) = {
+            let snapshot = self.snapshot()?;
+            let id = self.known_name(&snapshot, repository, name)?;
+            let row = snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
+            (id, row.ok_or_else(|| Error::TagUnknown(tag.clone()))?.digest)
+        };
+        self.v1_view_schema1(repository, name, digest).await?;
+        stands_for(&self.snapshot()?, id, digest)?.ok_or_else(|| {
             Error::NotConvertible(format!("tag {tag} points at something that is no image for linux/amd64"))
         })
     }
@@ -47,17 +50,27 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
-    pub fn v1_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<(Tag, ImageId)>> {
+    pub async fn v1_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<(Tag, ImageId)>> {
+        let (id, tags) = {
+            let snapshot = self.snapshot()?;
+            let id = self.known_name(&snapshot, repository, name)?;
+            let mut tags = Vec::new();
+            let prefix = prefix::tags(id);
+            snapshot
+                .visit::<Tags>(&prefix, &prefix_end(&prefix), |(_, tag), row| {
+                    tags.push((tag, row.digest));
+                    true
+                })
+                .map_err(Error::internal)?;
+            (id, tags)
+        };
+        for (_, digest) in &tags {
+            match self.v1_view_schema1(repository, name, *digest).await {
+                Ok(()) | Err(Error::NotConvertible(_) | Error::ManifestUnknown(_) | Error::ChainTooDeep) => {}
+                Err(e) => return Err(e),
+            }
+        }
         let snapshot = self.snapshot()?;
-        let id = self.known_name(&snapshot, repository, name)?;
-        let mut tags = Vec::new();
-        let prefix = prefix::tags(id);
-        snapshot
-            .visit::<Tags>(&prefix, &prefix_end(&prefix), |(_, tag), row| {
-                tags.push((tag, row.digest));
-                true
-            })
-            .map_err(Error::internal)?;
         let mut shown = Vec::with_capacity(tags.len());
         for (tag, digest) in tags {
             shown.extend(stands_for(&snapshot, id, digest)?.map(|image| (tag, image)));
@@ -133,10 +146,18 @@ impl Registry {
             row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
         for _ in 0..TRIES {
             let image = self.v1_check_image(repository, viewer, id).await?;
+            let json = image.image.json;
+            let chain = self.v1_chain(repository, viewer, image)?;
+            let mut held_in: Vec<RepoName> = Vec::new();
+            for found in &chain {
+                if !held_in.contains(&found.held_in) {
+                    held_in.push(found.held_in.clone());
+                }
+            }
             let (conversion, payload, published) = match version {
                 DockerApiVersion::V1 => (None, Payload::None, Vec::new()),
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    let (conversion, payload, published) = self.v1_convert(repository, name, &image).await?;
+                    let (conversion, payload, published) = self.v1_convert(repository, name, &chain).await?;
                     (Some(Box::new(conversion)), payload, published)
                 }
             };
@@ -145,8 +166,8 @@ impl Registry {
                 name: name.clone(),
                 tag: tag.clone(),
                 id: *id,
-                json: image.image.json,
-                held_in: image.held_in.clone(),
+                json,
+                held_in,
                 conversion,
             };
             let submitted = self.ledger.submit(viewer.caller, command, payload).await;
@@ -177,12 +198,9 @@ impl Registry {
         let viewer = Viewer { name: Some(name), ..viewer };
         // Gone again already: then they run out by themselves.
         let Some(top) = self.v1_find(repository, viewer, id)? else { return Ok(()) };
-        let snapshot = self.snapshot()?;
-        let room = super::waiting_room(&snapshot, repository)?;
-        let Ok(chain) = self.v1_chain(&snapshot, repository, &top) else { return Ok(()) };
-        let ended = chain.iter().flat_map(|(name, image)| {
-            [Some(*name), room].into_iter().flatten().map(|name| (name, image.json))
-        });
+        let Ok(chain) = self.v1_chain(repository, viewer, top) else { return Ok(()) };
+        let ended =
+            chain.iter().flat_map(|found| [found.name_id, ANYWHERE].map(|name| (name, found.image.json)));
         self.leases.end(ended, &Principal::of(viewer.caller));
         Ok(())
     }

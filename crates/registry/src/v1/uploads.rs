@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{V1ImageInfo, Viewer, waiting_room};
 use crate::command::Command;
+use crate::leases::ANYWHERE;
 use crate::ledger::Payload;
 use crate::pushes::{digest_of, owner};
 use crate::registry::Registry;
@@ -58,10 +59,15 @@ fn before_layer(json: &[u8]) -> Bytes {
     prefix.freeze()
 }
 
+/// Whose the upload sessions of a repository's images are.
+fn uploads_of(repository: &RepoKey) -> String {
+    owner(repository, &RepoName::waiting_room(None))
+}
+
 impl Registry {
     /// Whether the session began to upload that image, and it is not whole yet.
     pub fn v1_is_uploading(&self, repository: &RepoKey, session: &str, id: &ImageId) -> bool {
-        let owner = owner(repository, &RepoName::waiting_room());
+        let owner = uploads_of(repository);
         self.blobs.received(&owner, Parts::of(session, id).json).is_ok()
     }
 
@@ -97,7 +103,7 @@ impl Registry {
             Err(Error::ImageUnknown(_)) => {}
             Err(e) => return Err(e),
         }
-        let (owner, parts) = (owner(repository, &RepoName::waiting_room()), Parts::of(session, id));
+        let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         self.discard_part(&owner, parts.layer).await;
         self.blobs.start_anew(&owner, parts.json, None).await?;
         self.blobs.append(&owner, parts.json, None, stream::iter([Ok(json)])).await?;
@@ -122,8 +128,8 @@ impl Registry {
     where
         S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
     {
-        let room_name = RepoName::waiting_room();
-        let (owner, parts) = (owner(repository, &room_name), Parts::of(session, id));
+        let room_name = waiting_room(viewer.caller);
+        let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         let Some(json) = self.v1_staged_json(&owner, parts).await? else {
             return match self.v1_image(repository, viewer, id).await {
                 Ok(_) => Err(Error::ImageExists(*id)),
@@ -167,7 +173,7 @@ impl Registry {
         checksum: Digest,
         tarsum: Option<&str>,
     ) -> Result<()> {
-        let (owner, parts) = (owner(repository, &RepoName::waiting_room()), Parts::of(session, id));
+        let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         let Some(json) = self.v1_staged_json(&owner, parts).await? else {
             return match self.v1_image(repository, viewer, id).await {
                 Ok(_) => Err(Error::ImageChecksumSet(*id)),
@@ -221,6 +227,7 @@ impl Registry {
         };
         let command = Command::PushImage {
             repository: repository.clone(),
+            waiting_room: waiting_room(viewer.caller),
             image: Box::new(image),
             parent_in: parent.map(|parent| parent.held_in),
         };
@@ -243,7 +250,8 @@ impl Registry {
         };
         let json_bytes = self.payload_of(json_digest, json, &mut published).await?;
         let payload = Payload::Many(vec![layer_bytes, json_bytes]);
-        self.lease_in_waiting_room(viewer, repository, json_digest)?;
+        // What matters is that it is held from here on.
+        let _ = self.lease(viewer.caller, (ANYWHERE, json_digest), self.leases.epoch());
         let submitted = self.ledger.submit(viewer.caller, command, payload).await;
         if submitted.as_ref().is_err_and(Error::is_refusal) {
             // No record will ever mention what was stored for it.
@@ -252,18 +260,8 @@ impl Registry {
             }
         }
         submitted?;
-        // The first image of a repository makes the waiting room.
-        self.lease_in_waiting_room(viewer, repository, json_digest)?;
         crash_point("v1.whole");
         self.discard_parts(&owner, parts).await;
-        Ok(())
-    }
-
-    fn lease_in_waiting_room(&self, viewer: Viewer<'_>, repository: &RepoKey, json: Digest) -> Result<()> {
-        if let Some(room) = waiting_room(&self.snapshot()?, repository)? {
-            // What matters is that it is held from here on.
-            let _ = self.lease(viewer.caller, (room, json), self.leases.epoch());
-        }
         Ok(())
     }
 

@@ -120,6 +120,22 @@ pub(crate) fn event(event: &Event) -> String {
         Event::PermissionRemoved { grant } => {
             format!("{} on {}/{}", grant.grantee, grant.repositories, grant.names)
         }
+        Event::V1ImagePushed { repository, image, .. } => {
+            format!("{repository} image {} ({})", image.id.short(), size(image.layer_size))
+        }
+        Event::V1ImagesAdded { repository, name, images, .. } => {
+            let top = images.last().map_or_else(String::new, |top| format!(", up to {}", top.id.short()));
+            format!("{repository}/{name}: {}{top}", count(images.len() as u64, "image"))
+        }
+        Event::V1ImageDeleted { repository, name, id, .. } => {
+            format!("{repository}/{name} image {}", id.short())
+        }
+        Event::V1ViewAdded { repository, name, manifest, image } => {
+            format!("{repository}/{name}@{} is image JSON {} to V1", short(manifest), short(image))
+        }
+        Event::LayerInspected { layer, diff_id, unpacked_size, .. } => {
+            format!("{} unpacks to {} ({})", short(layer), short(diff_id), size(*unpacked_size))
+        }
     }
 }
 

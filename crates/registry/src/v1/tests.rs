@@ -1,0 +1,579 @@
+//! Images pushed, tagged, seen by who may see them, converted both ways and collected.
+
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use flate2::write::GzEncoder;
+use futures_util::{StreamExt as _, stream};
+use supercargo_eventlog::{Actor, Api, DockerApiVersion, Log as _, Origin, RepositoryConfig};
+use supercargo_model::{Algorithm, Reference, Tag, media_type};
+use supercargo_projections::tables::{NameIds, NameUsage};
+
+use super::*;
+use crate::pushes::digest_of;
+use crate::{GcPolicy, ManifestPush, Options, RepositoryChange};
+
+fn caller(name: &str) -> Caller {
+    Caller { actor: Actor::User(name.to_owned()), origin: Origin::local(Api::DockerV1) }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    registry: Arc<Registry>,
+    ann: Caller,
+    bob: Caller,
+}
+
+const ALL: &(dyn Fn(&RepoName) -> bool + Send + Sync) = &|_| true;
+const NONE: &(dyn Fn(&RepoName) -> bool + Send + Sync) = &|_| false;
+
+fn key() -> &'static RepoKey {
+    static KEY: LazyLock<RepoKey> = LazyLock::new(|| "r".parse().unwrap());
+    &KEY
+}
+
+fn name(text: &str) -> RepoName {
+    text.parse().unwrap()
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+fn image_id(byte: u8) -> ImageId {
+    ImageId::from_bytes([byte; 32])
+}
+
+fn open(folder: &tempfile::TempDir) -> Arc<Registry> {
+    // What was deleted goes with the next run, also where it was never tagged.
+    let gc = GcPolicy { untagged_after: Duration::ZERO, ..GcPolicy::default() };
+    Registry::open(Options { gc, ..Options::new(folder.path()) }).unwrap()
+}
+
+fn json(id: u8, parent: Option<u8>) -> Bytes {
+    let parent = parent.map_or_else(String::new, |parent| format!(r#""parent":"{}","#, image_id(parent)));
+    let text = format!(
+        r#"{{"id":"{}",{parent}"created":"2014-05-13T16:53:20Z","docker_version":"1.9.1","architecture":"amd64","os":"linux","comment":"<{id}>"}}"#,
+        image_id(id)
+    );
+    text.into()
+}
+
+/// A layer of so many bytes before it was packed.
+fn layer(byte: u8, size: usize) -> Bytes {
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(&vec![byte; size]).unwrap();
+    gzip.finish().unwrap().into()
+}
+
+fn checksum(json: &[u8], layer: &[u8]) -> Digest {
+    digest_of(Algorithm::Sha256, &[json, b"\n", layer].concat())
+}
+
+impl World {
+    async fn new(version: DockerApiVersion) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = open(&folder);
+        let config = RepositoryConfig { docker_api_version: version, ..RepositoryConfig::default() };
+        registry.create_repository(&caller("root"), key(), config).await.unwrap();
+        World { folder, registry, ann: caller("ann"), bob: caller("bob") }
+    }
+
+    fn viewer(&self) -> Viewer<'_> {
+        Viewer { caller: &self.ann, name: None, may_read: ALL }
+    }
+
+    async fn put(&self, viewer: Viewer<'_>, session: &str, id: u8, json: Bytes, layer: Bytes) -> Result<()> {
+        let (registry, id) = (&self.registry, image_id(id));
+        let checksum = checksum(&json, &layer);
+        registry.v1_put_json(key(), viewer, session, &id, json).await?;
+        registry.v1_put_layer(key(), viewer, session, &id, stream::iter([Ok(layer)])).await?;
+        registry.v1_put_checksum(key(), viewer, session, &id, checksum, Some("tarsum+sha256:00")).await
+    }
+
+    /// A chain of images with these ids, base first, and a tag on the last.
+    async fn push(&self, to: &str, with: &str, chain: &[u8]) {
+        let mut parent = None;
+        for id in chain {
+            if self.registry.v1_image(key(), self.viewer(), &image_id(*id)).await.is_err() {
+                let layer = layer(*id, 70_000 * usize::from(*id % 2) + 100);
+                self.put(self.viewer(), "s", *id, json(*id, parent), layer).await.unwrap();
+            }
+            parent = Some(*id);
+        }
+        let top = image_id(*chain.last().unwrap());
+        self.registry.v1_set_tag(key(), self.viewer(), &name(to), &tag(with), &top).await.unwrap();
+    }
+
+    async fn delete_tag(&self, of: &str, which: &str) {
+        let reference = Reference::Tag(tag(which));
+        let (registry, condition) = (&self.registry, Default::default());
+        registry.delete_manifest(&self.ann, key(), &name(of), &reference, &condition).await.unwrap();
+    }
+
+    /// Collects as if all leases had run out.
+    async fn collect(&self) {
+        self.registry.leases.forget_all();
+        self.registry.collect(&caller("root"), None, |_| {}).await.unwrap();
+    }
+
+    async fn layer_bytes(&self, id: u8) -> Result<Bytes> {
+        let found = self.registry.v1_image(key(), self.viewer(), &image_id(id)).await?;
+        let content = self.registry.v1_layer(&found)?;
+        let size = content.size();
+        let pieces: Vec<_> = content.into_body_stream(0..size).collect().await;
+        Ok(pieces.into_iter().flat_map(|piece| piece.unwrap()).collect())
+    }
+
+    /// Live tables are what their log says, and all bytes are there.
+    fn verify(&self) {
+        let report = self.registry.folder().verify(true, |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(report.problems, []);
+    }
+
+    /// Another process opens the folder.
+    fn restart(&mut self) {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let registry = std::mem::replace(&mut self.registry, open(&elsewhere));
+        registry.close();
+        // The folder is locked as long as anybody has it.
+        drop(Arc::into_inner(registry).unwrap());
+        self.registry = open(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_there_once_its_checksum_is() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let (registry, id, viewer) = (&world.registry, image_id(1), world.viewer());
+    let (json, layer) = (json(1, None), layer(1, 100));
+    let unknown = |result: Result<V1ImageInfo>| matches!(result, Err(Error::ImageUnknown(_)));
+    let right = checksum(&json, &layer);
+
+    // Nothing goes without what comes before it.
+    let body = || stream::iter([Ok(layer.clone())]);
+    let early = registry.v1_put_layer(key(), viewer, "s", &id, body()).await;
+    assert!(matches!(early, Err(Error::ImageUnknown(_))), "{early:?}");
+    let early = registry.v1_put_checksum(key(), viewer, "s", &id, right, None).await;
+    assert!(matches!(early, Err(Error::ImageUnknown(_))), "{early:?}");
+    registry.v1_put_json(key(), viewer, "s", &id, json.clone()).await.unwrap();
+    assert!(registry.v1_is_uploading(key(), "s", &id) && !registry.v1_is_uploading(key(), "t", &id));
+    let early = registry.v1_put_checksum(key(), viewer, "s", &id, right, None).await;
+    assert!(matches!(early, Err(Error::LayerMissing(_))), "{early:?}");
+
+    // A body that breaks off is no layer, and the JSON stays.
+    let broken = stream::iter([Ok(layer.slice(..9)), Err(std::io::ErrorKind::ConnectionReset.into())]);
+    registry.v1_put_layer(key(), viewer, "s", &id, broken).await.unwrap_err();
+    let early = registry.v1_put_checksum(key(), viewer, "s", &id, right, None).await;
+    assert!(matches!(early, Err(Error::LayerMissing(_))), "{early:?}");
+
+    registry.v1_put_layer(key(), viewer, "s", &id, body()).await.unwrap();
+    let wrong = registry.v1_put_checksum(key(), viewer, "s", &id, checksum(&json, b""), None).await;
+    assert!(matches!(wrong, Err(Error::ChecksumMismatch { .. })), "{wrong:?}");
+    assert!(unknown(registry.v1_image(key(), viewer, &id).await));
+    registry.v1_put_checksum(key(), viewer, "s", &id, right, None).await.unwrap();
+    let found = registry.v1_image(key(), viewer, &id).await.unwrap();
+    assert_eq!(registry.v1_image_json(&found).unwrap(), json);
+    assert_eq!(world.layer_bytes(1).await.unwrap(), layer);
+    assert_eq!(found.image.checksum, Some(right));
+
+    // What is there stays as it is.
+    assert!(!registry.v1_is_uploading(key(), "s", &id));
+    let again = registry.v1_put_json(key(), viewer, "s", &id, json.clone()).await;
+    assert!(matches!(again, Err(Error::ImageExists(_))), "{again:?}");
+    let again = registry.v1_put_layer(key(), viewer, "s", &id, body()).await;
+    assert!(matches!(again, Err(Error::ImageExists(_))), "{again:?}");
+    let again = registry.v1_put_checksum(key(), viewer, "s", &id, right, None).await;
+    assert!(matches!(again, Err(Error::ImageChecksumSet(_))), "{again:?}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_was_uploaded_outlives_the_process_between_any_two_parts() {
+    let mut world = World::new(DockerApiVersion::V1).await;
+    let (id, ann) = (image_id(1), caller("ann"));
+    let (json, layer) = (json(1, None), layer(1, 100_000));
+    let checksum = checksum(&json, &layer);
+    let viewer = Viewer { caller: &ann, name: None, may_read: ALL };
+    world.registry.v1_put_json(key(), viewer, "s", &id, json).await.unwrap();
+    world.restart();
+    world.registry.v1_put_layer(key(), viewer, "s", &id, stream::iter([Ok(layer.clone())])).await.unwrap();
+    world.restart();
+    world.registry.v1_put_checksum(key(), viewer, "s", &id, checksum, None).await.unwrap();
+    world.restart();
+    assert_eq!(world.layer_bytes(1).await.unwrap(), layer);
+    world.verify();
+}
+
+#[tokio::test]
+async fn pushers_do_not_meet_before_an_image_is_whole() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let (registry, id) = (&world.registry, image_id(1));
+    let (ann, bob) = (
+        Viewer { caller: &world.ann, name: None, may_read: NONE },
+        Viewer { caller: &world.bob, name: None, may_read: NONE },
+    );
+    let (json, other) = (json(1, None), Bytes::from(format!(r#"{{"id":"{id}"}}"#)));
+    let (layer, theirs) = (layer(1, 100), layer(2, 100));
+    for (viewer, session, json) in [(ann, "a", &json), (bob, "b", &json), (bob, "c", &other)] {
+        registry.v1_put_json(key(), viewer, session, &id, json.clone()).await.unwrap();
+    }
+    for (viewer, session, layer) in [(bob, "b", &theirs), (ann, "a", &layer), (bob, "c", &theirs)] {
+        let body = stream::iter([Ok(layer.clone())]);
+        registry.v1_put_layer(key(), viewer, session, &id, body).await.unwrap();
+    }
+    registry.v1_put_checksum(key(), ann, "a", &id, checksum(&json, &layer), None).await.unwrap();
+    // Each has their own, and sees no other's.
+    registry.v1_put_checksum(key(), bob, "b", &id, checksum(&json, &theirs), None).await.unwrap();
+    let layer_of = async |viewer| registry.v1_image(key(), viewer, &id).await.unwrap().image.layer;
+    let (hers, his) = [&layer, &theirs].map(|layer| digest_of(Algorithm::Sha256, layer)).into();
+    assert_eq!((layer_of(ann).await, layer_of(bob).await), (hers, his));
+    // Another JSON is another image.
+    let refused = registry.v1_put_checksum(key(), bob, "c", &id, checksum(&other, &theirs), None).await;
+    assert!(matches!(refused, Err(Error::ImageExists(_))), "{refused:?}");
+    // In a name it is seen by who may read that.
+    registry.v1_set_tag(key(), ann, &name("a"), &tag("t"), &id).await.unwrap();
+    assert!(matches!(registry.v1_image(key(), ann, &id).await, Err(Error::ImageUnknown(_))));
+    assert_eq!(layer_of(bob).await, his);
+    let a = name("a");
+    for viewer in [Viewer { name: Some(&a), ..ann }, Viewer { may_read: ALL, ..ann }] {
+        assert_eq!(layer_of(viewer).await, hers);
+    }
+    // Nobody else's tag changes by it, and there is one image of an id in a name.
+    registry.v1_set_tag(key(), bob, &name("b"), &tag("t"), &id).await.unwrap();
+    let b = name("b");
+    assert_eq!(layer_of(Viewer { name: Some(&b), ..bob }).await, his);
+    registry.v1_put_json(key(), bob, "d", &id, other.clone()).await.unwrap();
+    registry.v1_put_layer(key(), bob, "d", &id, stream::iter([Ok(theirs.clone())])).await.unwrap();
+    registry.v1_put_checksum(key(), bob, "d", &id, checksum(&other, &theirs), None).await.unwrap();
+    let refused = registry.v1_set_tag(key(), bob, &b, &tag("u"), &id).await;
+    assert!(matches!(refused, Err(Error::ImageExists(_))), "{refused:?}");
+    world.verify();
+}
+
+#[tokio::test]
+async fn images_are_shared_by_names_and_go_with_the_last_tag_that_reaches_them() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    world.push("one", "t", &[1, 2, 3]).await;
+    world.push("two", "t", &[1, 2, 4]).await;
+    assert_eq!(registry.v1_tag(key(), &name("two"), &tag("t")).await.unwrap(), image_id(4));
+    let ancestry = registry.v1_ancestry(key(), world.viewer(), &image_id(4)).await.unwrap();
+    assert_eq!(ancestry, [4, 2, 1].map(image_id));
+    // The waiting room is empty: what was there came into the names.
+    let snapshot = registry.snapshot().unwrap();
+    let room = (key().clone(), waiting_room(&world.ann));
+    let room = snapshot.get::<NameIds>(&room).unwrap().unwrap();
+    assert_eq!(snapshot.get::<NameUsage>(&room).unwrap(), None);
+    assert_eq!(registry.repository(key()).unwrap().holds.names, 2);
+    assert_eq!(registry.catalog(key(), None, 9, |_| true).unwrap().entries.len(), 2);
+
+    world.delete_tag("one", "t").await;
+    world.collect().await;
+    for (id, there) in [(1, true), (2, true), (3, false), (4, true)] {
+        assert_eq!(world.layer_bytes(id).await.is_ok(), there, "{id}");
+    }
+    assert_eq!(registry.v1_images_of(key(), &name("two")).unwrap().len(), 3);
+    registry.delete_name(&world.ann, key(), &name("two")).await.unwrap();
+    world.collect().await;
+    assert_eq!(registry.orphans(9).unwrap(), 0);
+    for id in 1..5 {
+        assert!(world.layer_bytes(id).await.is_err(), "{id}");
+    }
+    assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_a_push_was_told_is_there_stays_until_its_tag() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    world.push("one", "t", &[1, 2]).await;
+    let bob = Viewer { caller: &world.bob, name: None, may_read: ALL };
+    registry.v1_check_image(key(), bob, &image_id(2)).await.unwrap();
+    world.delete_tag("one", "t").await;
+    registry.collect(&caller("root"), None, |_| {}).await.unwrap();
+    // Also its parent, and the layers of both.
+    assert!(world.layer_bytes(1).await.is_ok() && world.layer_bytes(2).await.is_ok());
+    world.put(bob, "b", 3, json(3, Some(2)), layer(3, 9)).await.unwrap();
+    registry.collect(&caller("root"), None, |_| {}).await.unwrap();
+    registry.v1_set_tag(key(), bob, &name("two"), &tag("t"), &image_id(3)).await.unwrap();
+    world.collect().await;
+    for id in 1..4 {
+        assert!(world.layer_bytes(id).await.is_ok(), "{id}");
+    }
+    assert!(!registry.name_exists(key(), &name("one")).unwrap());
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_chain_has_its_parents_and_an_end() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let (registry, viewer) = (&world.registry, world.viewer());
+    let put =
+        async |id, parent| registry.v1_put_json(key(), viewer, "s", &image_id(id), json(id, parent)).await;
+    let orphan = put(2, Some(1)).await;
+    assert!(matches!(orphan, Err(Error::ParentUnknown(_))), "{orphan:?}");
+    let own = put(1, Some(1)).await;
+    assert!(matches!(own, Err(Error::ImageJson(_))), "{own:?}");
+    // Its parent may still be on its way, as long as it is whole first.
+    put(1, None).await.unwrap();
+    put(2, Some(1)).await.unwrap();
+    let other = registry.v1_put_json(key(), viewer, "t", &image_id(2), json(2, Some(1))).await;
+    assert!(matches!(other, Err(Error::ParentUnknown(_))), "{other:?}");
+    let layer = layer(2, 5);
+    registry.v1_put_layer(key(), viewer, "s", &image_id(2), stream::iter([Ok(layer.clone())])).await.unwrap();
+    let checksum = checksum(&json(2, Some(1)), &layer);
+    let early = registry.v1_put_checksum(key(), viewer, "s", &image_id(2), checksum, None).await;
+    assert!(matches!(early, Err(Error::ParentUploading(_))), "{early:?}");
+    world.put(viewer, "s", 1, json(1, None), layer.clone()).await.unwrap();
+    registry.v1_put_checksum(key(), viewer, "s", &image_id(2), checksum, None).await.unwrap();
+    assert_eq!(registry.v1_image(key(), viewer, &image_id(2)).await.unwrap().image.depth, 2);
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_v1_pushed_is_a_manifest_to_v2_for_ever_the_same() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let registry = &world.registry;
+    world.push("app", "t", &[1, 2]).await;
+    let reference = |text: &str| Reference::Tag(tag(text));
+    let first = registry.manifest(key(), &name("app"), &reference("t")).unwrap();
+    assert_eq!(first.media_type, media_type::DOCKER_MANIFEST);
+    let manifest: serde_json::Value = serde_json::from_slice(&first.bytes).unwrap();
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
+    for blob in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+        let digest: Digest = blob["digest"].as_str().unwrap().parse().unwrap();
+        registry.open_blob(key(), &name("app"), &digest).unwrap();
+    }
+    // The tag is the image to V1 still, and the JSON of an image is no manifest.
+    assert_eq!(registry.v1_tag(key(), &name("app"), &tag("t")).await.unwrap(), image_id(2));
+    let found = registry.v1_image(key(), world.viewer(), &image_id(2)).await.unwrap();
+    let by_json = Reference::Digest(found.image.json);
+    assert!(matches!(registry.manifest(key(), &name("app"), &by_json), Err(Error::ManifestUnknown(_))));
+
+    // Again, under another tag and in another name: the same manifest, and nothing is unpacked twice.
+    world.push("app", "u", &[1, 2]).await;
+    world.push("other", "t", &[1, 2]).await;
+    for (of, which) in [("app", "u"), ("other", "t")] {
+        assert_eq!(registry.manifest(key(), &name(of), &reference(which)).unwrap().digest, first.digest);
+    }
+    let size = registry.log().size().unwrap();
+    world.push("app", "t", &[1, 2]).await;
+    assert_eq!(registry.log().size().unwrap(), size);
+    let kinds = registry.log().read(0..size).unwrap().map(|record| record.unwrap().event.kind());
+    assert_eq!(kinds.filter(|kind| *kind == "LayerInspected").count(), 2);
+    world.verify();
+
+    // It lives as long as the manifest does.
+    world.delete_tag("app", "t").await;
+    world.delete_tag("app", "u").await;
+    world.collect().await;
+    assert!(world.layer_bytes(1).await.is_ok());
+    world.delete_tag("other", "t").await;
+    world.collect().await;
+    assert!(world.layer_bytes(1).await.is_err());
+    assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_layer_that_is_no_gzip_is_packed_for_v2_and_kept_for_v1() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let registry = &world.registry;
+    let plain = Bytes::from(vec![0; 200_000]);
+    world.put(world.viewer(), "s", 1, json(1, None), plain.clone()).await.unwrap();
+    world.put(world.viewer(), "s", 2, json(2, Some(1)), Bytes::new()).await.unwrap();
+    registry.v1_set_tag(key(), world.viewer(), &name("a"), &tag("t"), &image_id(2)).await.unwrap();
+    let manifest = registry.manifest(key(), &name("a"), &Reference::Tag(tag("t"))).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
+    for layer in manifest["layers"].as_array().unwrap() {
+        let digest: Digest = layer["digest"].as_str().unwrap().parse().unwrap();
+        let content = registry.open_blob(key(), &name("a"), &digest).unwrap();
+        assert_eq!(content.size(), layer["size"].as_u64().unwrap());
+        let mut pieces = content.into_body_stream(0..2);
+        let first = pieces.next().await.unwrap().unwrap();
+        assert_eq!(first[..], [0x1f, 0x8b]);
+    }
+    assert_eq!(world.layer_bytes(1).await.unwrap(), plain);
+    world.verify();
+    // Damaged, it is refused, and nothing of it is seen.
+    let cut = layer(3, 500).slice(..300);
+    world.put(world.viewer(), "s", 3, json(3, None), cut).await.unwrap();
+    let refused = registry.v1_set_tag(key(), world.viewer(), &name("b"), &tag("t"), &image_id(3)).await;
+    assert!(matches!(refused, Err(Error::LayerUnreadable { .. })), "{refused:?}");
+    assert!(!registry.name_exists(key(), &name("b")).unwrap());
+}
+
+/// Pushes an image by V2; answers with the digest of its config.
+async fn push_v2(registry: &Registry, to: &RepoName, which: &str, layers: &[Bytes]) -> Digest {
+    let root = caller("root");
+    let diff_ids: Vec<String> =
+        (1..=layers.len()).map(|at| format!("\"sha256:{}\"", format!("{at:02}").repeat(32))).collect();
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
+        diff_ids.join(",")
+    );
+    let config = Bytes::from(config);
+    for blob in layers.iter().chain([&config]) {
+        let id = registry.start_upload(&root, key(), to, Algorithm::Sha256).await.unwrap();
+        let (digest, body) = (digest_of(Algorithm::Sha256, blob), stream::iter([Ok(blob.clone())]));
+        registry.finish_upload(&root, key(), to, id, digest, None, body).await.unwrap();
+    }
+    let descriptor = |blob: &Bytes| {
+        format!(
+            r#"{{"mediaType":"x/y","digest":"{}","size":{}}}"#,
+            digest_of(Algorithm::Sha256, blob),
+            blob.len()
+        )
+    };
+    let layers: Vec<String> = layers.iter().map(descriptor).collect();
+    let manifest =
+        format!(r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#, descriptor(&config), layers.join(","));
+    let push = ManifestPush::new(Reference::Tag(tag(which)), media_type::OCI_MANIFEST, manifest.into());
+    registry.push_manifest(&root, key(), to, push).await.unwrap();
+    digest_of(Algorithm::Sha256, &config)
+}
+
+#[tokio::test]
+async fn what_v2_pushed_is_images_to_v1_once_they_are_asked_for() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, app) = (&world.registry, name("app"));
+    let layers = [layer(1, 100_000), layer(2, 5)];
+    let config = push_v2(registry, &app, "t", &layers).await;
+    let top = ImageId::parse(&config.hex()).unwrap();
+    let size = registry.log().size().unwrap();
+    assert_eq!(registry.v1_tag(key(), &app, &tag("t")).await.unwrap(), top);
+    assert_eq!(registry.v1_tags(key(), &app).await.unwrap(), [(tag("t"), top)]);
+    assert_eq!(registry.log().size().unwrap(), size);
+
+    // Who may not read the name does not bring them about.
+    let blind = Viewer { may_read: NONE, ..world.viewer() };
+    assert!(registry.v1_ancestry(key(), blind, &top).await.is_err());
+    let named = Viewer { name: Some(&app), ..blind };
+    let ancestry = registry.v1_ancestry(key(), named, &top).await.unwrap();
+    assert_eq!(ancestry.len(), 2);
+    assert_eq!(ancestry[1].to_string(), "01".repeat(32));
+    for (id, layer) in ancestry.iter().rev().zip(&layers) {
+        let found = registry.v1_image(key(), named, id).await.unwrap();
+        assert_eq!(found.image.layer, digest_of(Algorithm::Sha256, layer));
+        assert!(registry.v1_image_json(&found).unwrap().starts_with(b"{"));
+    }
+    assert_eq!(registry.v1_tag(key(), &app, &tag("t")).await.unwrap(), top);
+    world.verify();
+
+    // Tagged by V1, it is the manifest that it was; and a child can be pushed onto it.
+    let viewer = world.viewer();
+    registry.v1_set_tag(key(), viewer, &app, &tag("u"), &top).await.unwrap();
+    registry.v1_set_tag(key(), viewer, &name("other"), &tag("t"), &top).await.unwrap();
+    let digest = registry.tag_target(key(), &app, &tag("t")).unwrap();
+    assert_eq!(registry.tag_target(key(), &app, &tag("u")).unwrap(), digest);
+    assert_eq!(registry.tag_target(key(), &name("other"), &tag("t")).unwrap(), digest);
+    registry.manifest(key(), &name("other"), &Reference::Digest(digest)).unwrap();
+    world.verify();
+    for (of, which) in [("app", "t"), ("app", "u"), ("other", "t")] {
+        world.delete_tag(of, which).await;
+    }
+    world.collect().await;
+    assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
+    assert!(registry.v1_image(key(), viewer, &top).await.is_err());
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_manifest_of_schema_1_is_the_images_that_it_is_made_of() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, a, root) = (&world.registry, name("a"), caller("root"));
+    let mut parts = Vec::new();
+    for (id, parent) in [(1, None), (2, Some(1))] {
+        let layer = layer(id, 100);
+        let session = registry.start_upload(&root, key(), &a, Algorithm::Sha256).await.unwrap();
+        let (digest, body) = (digest_of(Algorithm::Sha256, &layer), stream::iter([Ok(layer)]));
+        registry.finish_upload(&root, key(), &a, session, digest, None, body).await.unwrap();
+        parts.push((image_id(id), json(id, parent), digest));
+    }
+    let images: Vec<_> = parts
+        .iter()
+        .map(|(id, json, blob)| supercargo_model::v1::schema1::Schema1Image {
+            id: *id,
+            blob: *blob,
+            v1_compatibility: std::str::from_utf8(json).unwrap().into(),
+        })
+        .collect();
+    let payload = supercargo_model::v1::schema1::payload(&a, &tag("t"), &images);
+    let push = ManifestPush::new(Reference::Tag(tag("t")), media_type::DOCKER_SCHEMA1, payload.into());
+    registry.push_manifest(&root, key(), &a, push).await.unwrap();
+    assert_eq!(registry.v1_tags(key(), &a).await.unwrap(), [(tag("t"), image_id(2))]);
+    assert_eq!(registry.v1_tag(key(), &a, &tag("t")).await.unwrap(), image_id(2));
+    let ancestry = registry.v1_ancestry(key(), world.viewer(), &image_id(2)).await.unwrap();
+    assert_eq!(ancestry, [2, 1].map(image_id));
+    for (id, json, _) in &parts {
+        let found = registry.v1_image(key(), world.viewer(), id).await.unwrap();
+        assert_eq!(registry.v1_image_json(&found).unwrap(), json);
+    }
+    assert_eq!(world.layer_bytes(1).await.unwrap(), layer(1, 100));
+    world.verify();
+    world.delete_tag("a", "t").await;
+    world.collect().await;
+    assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
+}
+
+#[tokio::test]
+async fn an_image_without_layers_has_the_empty_one() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let registry = &world.registry;
+    let config = push_v2(registry, &name("a"), "t", &[]).await;
+    let top = ImageId::parse(&config.hex()).unwrap();
+    let found = registry.v1_image(key(), world.viewer(), &top).await.unwrap();
+    assert_eq!(found.image.layer_size, 32);
+    assert_eq!(registry.v1_layer(&found).unwrap().size(), 32);
+    world.verify();
+}
+
+#[tokio::test]
+async fn the_protocols_of_a_repository_change_while_its_tags_can_follow() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    let set = async |version| {
+        let change = RepositoryChange { docker_api_version: Some(version), ..RepositoryChange::default() };
+        registry.configure_repository(&world.ann, key(), change).await
+    };
+    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
+    set(DockerApiVersion::V2).await.unwrap();
+    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V2));
+    push_v2(registry, &name("a"), "t", &[]).await;
+    set(DockerApiVersion::Both).await.unwrap();
+    set(DockerApiVersion::V1).await.unwrap();
+    let refused = set(DockerApiVersion::Both).await;
+    assert!(matches!(refused, Err(Error::TagsPointAtImages { names: 1, .. })), "{refused:?}");
+    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
+    assert_eq!(registry.docker_api_version(&"never".parse().unwrap()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn every_use_of_v1_is_an_event() {
+    let world = World::new(DockerApiVersion::V1).await;
+    world.push("a", "t", &[1, 2]).await;
+    world.registry.delete_name(&world.ann, key(), &name("a")).await.unwrap();
+    let records = world.registry.log().read(1..world.registry.log().size().unwrap()).unwrap();
+    let mut kinds: Vec<_> = records.map(|record| record.unwrap().event.kind()).collect();
+    // In which order a name is emptied depends on digests.
+    kinds[4..].sort_unstable();
+    assert_eq!(
+        kinds,
+        [
+            "V1ImagePushed",
+            "V1ImagePushed",
+            "V1ImagesAdded",
+            "TagSet",
+            "BlobDeleted",
+            "BlobDeleted",
+            "RepositoryNameDeleted",
+            "TagDeleted",
+            "V1ImageDeleted",
+            "V1ImageDeleted",
+        ]
+    );
+}
