@@ -1,5 +1,6 @@
 //! Section 3: who somebody is, by password or by token, and what that lets them do.
 
+use serde_json::json;
 use supercargo_tests::accounts::{Guarded, PASSWORD, basic};
 use supercargo_tests::http::Request;
 use supercargo_tests::v1::{Chain, V1Client, Version};
@@ -228,7 +229,7 @@ fn section_3_5_login() {
     let guarded = with_users();
     let rows = Rows::of(wire(&guarded.server));
     let post = |user: &str, password: &str| {
-        let body = serde_json::json!({ "username": user, "password": password, "email": "", "auth": "" });
+        let body = json!({ "username": user, "password": password, "email": "", "auth": "" });
         let post = Request::new("POST", "/v1/users/").body(body.to_string());
         post.header("Content-Type", "application/json; charset=utf-8")
     };
@@ -276,6 +277,41 @@ fn section_3_5_guesses() {
     let slowed = answers.find(|answer| answer.status == 429).expect("an end to it");
     rows.header("guess", &slowed, "Retry-After", "*");
     rows.holds("guess", "a reason", slowed.json()["error"].is_string(), &slowed);
+    rows.finish();
+    guarded.server.stop().verify();
+}
+
+/// Section 8: who manages a name opens it to everybody, and closes it again.
+#[test]
+fn section_8_properties() {
+    let mut random = Random::from_environment("section_8_properties");
+    let guarded = with_users();
+    guarded.user("manager", "team/**", "manage");
+    let chain = Chain::generate(&mut random, Version::V1_9, 1, 500);
+    for name in ["team/app", "team/second"] {
+        logged_in(&guarded, "bob").push(name, &["1"], &chain).unwrap();
+    }
+    let rows = Rows::of(wire(&guarded.server));
+    let path = "/v1/repositories/team/app/properties";
+    let ask = |user: &str| with(get(path), &basic(user, PASSWORD));
+    let set = |user: &str, access: &str| {
+        with(put(path, format!(r#"{{"access":"{access}"}}"#)), &basic(user, PASSWORD))
+    };
+    let nobody = client(&guarded.server, Version::V1_9);
+    rows.json("at first", &ask("reader"), 200, json!({ "access": "private" }));
+    rows.error("by a writer", &set("bob", "public"), 403, "*");
+    rows.status("by nobody", &put(path, r#"{"access":"public"}"#), 401);
+    assert_eq!(nobody.pull("team/app", "1").unwrap_err().status(), Some(401));
+    for _ in 0..2 {
+        rows.status("opened", &set("manager", "public"), 200);
+        rows.json("opened", &ask("reader"), 200, json!({ "access": "public" }));
+        assert_eq!(nobody.pull("team/app", "1").unwrap(), chain);
+        assert_eq!(nobody.pull("team/second", "1").unwrap_err().status(), Some(401));
+        assert_eq!(nobody.push("team/app", &["1"], &chain).unwrap_err().status(), Some(401));
+        rows.status("closed", &set("manager", "private"), 200);
+        rows.json("closed", &ask("reader"), 200, json!({ "access": "private" }));
+        assert_eq!(nobody.pull("team/app", "1").unwrap_err().status(), Some(401));
+    }
     rows.finish();
     guarded.server.stop().verify();
 }
