@@ -314,6 +314,43 @@ fn section_8_tags_and_repositories() {
     server.stop().verify();
 }
 
+/// What is in a layer, file by file; of one that is no archive, a reason why that can't be said.
+#[test]
+fn section_8_files_of_a_layer() {
+    let mut random = Random::from_environment("section_8_files_of_a_layer");
+    let server = speaking("V1");
+    let rows = Rows::of(wire(&server));
+    let chain = Chain::generate(&mut random, Version::V1_9, 2, 500);
+    client(&server, Version::V1_9).push("team/app", &["latest"], &chain).unwrap();
+    for (number, image) in chain.images.iter().enumerate() {
+        let row = format!("files of layer {number}");
+        let answer = rows.status(&row, &get(&format!("/v1/images/{}/files", image.id)), 200);
+        let listed = answer.json().as_array().cloned().unwrap_or_default();
+        let of =
+            |path: &str| listed.iter().find(|row| row[0].as_str().is_some_and(|found| found.ends_with(path)));
+        // Path, type, whether it is deleted, size, time, mode, user and group.
+        let expected = json!(["f", false, 500, 0, 0o755, 0, 0]);
+        let found = of(&format!("layers/{number}")).and_then(Value::as_array).cloned().unwrap_or_default();
+        let right = found.get(1..).is_some_and(|found| found == expected.as_array().unwrap());
+        rows.holds(&row, &format!("a row that ends in {expected}"), right, &answer);
+        rows.holds(&row, "the other file", of("top").is_some(), &answer);
+    }
+    let mut broken = Chain::generate(&mut random, Version::V1_9, 1, 500);
+    broken.images[0].layer.truncate(100);
+    let image = broken.top();
+    let push = client(&server, Version::V1_9).begin_push("team/app", &["broken"], &broken).unwrap();
+    assert!(push.put_json(image).unwrap());
+    push.put_layer(image).unwrap();
+    let nobody_knows = format!("tarsum+sha256:{}", "0".repeat(64));
+    push.put_checksums(&image.id, &image.payload(), &nobody_knows).unwrap();
+    push.put_tag("broken", &image.id).unwrap();
+    let files = |id: &str| get(&format!("/v1/images/{id}/files"));
+    rows.one_of("no archive", &files(&image.id), &[400, 404, 409, 422]);
+    rows.error("unknown", &files(&"0".repeat(64)), 404, "*");
+    rows.finish();
+    server.stop().verify();
+}
+
 /// A name whose tags are all gone, or that never had one.
 #[test]
 fn section_8_a_name_without_tags() {
