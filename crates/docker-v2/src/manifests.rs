@@ -9,15 +9,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use supercargo_http::body::{BodyStream, ReadError};
+use supercargo_http::etag;
+use supercargo_http::response::{empty, header_value, with_body};
 use supercargo_model::{Manifest, ManifestError, Reference, RepoName, Tag, limits, media_type};
 use supercargo_registry::{Error, ManifestPush, StoredManifest};
 
-use crate::Surface;
-use crate::body::{BodyStream, ReadError};
 use crate::error::{Code, Failure};
-use crate::etag;
 use crate::query::Query;
 use crate::response::{self, CONTENT_DIGEST};
+use crate::{Surface, condition};
 
 /// The subject that the registry has taken note of.
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -68,7 +69,7 @@ pub(crate) async fn push(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    let condition = etag::condition(&parts.headers)?;
+    let condition = condition::read(&parts.headers)?;
     let query = Query::parse(parts.uri.query());
     let tags = query.get_all("tag").map(Tag::parse).collect::<Result<Vec<_>, _>>()?;
     let media_type = pushed_media_type(&parts.headers, &bytes)?;
@@ -79,16 +80,16 @@ pub(crate) async fn push(
 
     let digest = pushed.digest.to_string();
     let location = surface.path(format_args!("{name}/manifests/{digest}"));
-    let mut response = response::empty(StatusCode::CREATED);
+    let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, response::header_value(location)?);
-    headers.insert(CONTENT_DIGEST, response::header_value(digest)?);
+    headers.insert(header::LOCATION, header_value(location)?);
+    headers.insert(CONTENT_DIGEST, header_value(digest)?);
     if let Some(subject) = pushed.subject {
-        headers.insert(SUBJECT, response::header_value(subject.to_string())?);
+        headers.insert(SUBJECT, header_value(subject.to_string())?);
     }
     response::warn(headers, &pushed.notices);
     for tag in tags {
-        headers.append(TAG, response::header_value(tag.to_string())?);
+        headers.append(TAG, header_value(tag.to_string())?);
     }
     Ok(response)
 }
@@ -101,12 +102,12 @@ pub(crate) async fn delete(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    let condition = etag::condition(&parts.headers)?;
+    let condition = condition::read(&parts.headers)?;
     surface
         .registry
         .delete_manifest(&surface.caller(parts), surface.repository(), name, reference, &condition)
         .await?;
-    Ok(response::empty(StatusCode::ACCEPTED))
+    Ok(empty(StatusCode::ACCEPTED))
 }
 
 /// Finds and serves a manifest, or the one child of an index that an old client can use.
@@ -134,7 +135,7 @@ fn respond(request: &Parts, manifest: &StoredManifest) -> Result<Response, Failu
     let digest = HeaderValue::from_str(&manifest.digest_text)
         .map_err(|_| Failure::internal("a digest was not fit for a header"))?;
     let mut response = if etag::is_cached(&request.headers, &etag) {
-        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        let mut response = empty(StatusCode::NOT_MODIFIED);
         if request.method == Method::HEAD {
             // Else the layer below would say that there is nothing (RFC 9110, section 8.6).
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
@@ -142,7 +143,7 @@ fn respond(request: &Parts, manifest: &StoredManifest) -> Result<Response, Failu
         response
     } else {
         // HEAD takes the same way: the layer below sends the length and leaves the body out.
-        let mut response = response::with_body(StatusCode::OK, Body::from(manifest.bytes.clone()));
+        let mut response = with_body(StatusCode::OK, Body::from(manifest.bytes.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, media_type_value(&manifest.media_type)?);
         response
     };

@@ -5,9 +5,13 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
+use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
+use supercargo_eventlog::{Origin, RepositoryConfig};
+use supercargo_http::request::REQUEST_ID;
 use supercargo_model::{Algorithm, Digest, media_type};
 use supercargo_registry::Options;
 use tower::ServiceExt;
@@ -529,4 +533,34 @@ async fn a_caller_is_who_the_request_says_within_limits() {
     assert_eq!(origin.user_agent.unwrap().len(), ORIGIN_TEXT_BYTES_MAX);
     assert_eq!(origin.request_id.as_deref(), Some("r-1"));
     assert_eq!(origin.remote, Some(IpAddr::from([127, 0, 0, 1])));
+}
+
+/// Clients that speak both go on to V1 where nothing looks like V2.
+#[tokio::test]
+async fn a_repository_that_speaks_v1_alone_shows_nothing_of_v2() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(Options::new(folder.path())).unwrap();
+    let repository = RepoKey::parse("old").unwrap();
+    let config = RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..RepositoryConfig::default() };
+    let system = supercargo_registry::Caller::system(Api::Startup);
+    registry.create_repository(&system, &repository, config).await.unwrap();
+    let mount = Mount { repository, prefix: String::new() };
+    let settings = Settings { authority: None, body_timeout: Duration::from_secs(30) };
+    let router = router(registry, mount, settings);
+    for (method, path) in [
+        ("GET", "/v2/"),
+        ("GET", "/v2"),
+        ("GET", "/v2/token"),
+        ("POST", "/v2/a/blobs/uploads/"),
+        ("PUT", "/v2/a/manifests/latest"),
+        ("GET", "/v2/a/tags/list"),
+        ("GET", "/v2/x"),
+    ] {
+        let request = http::Request::builder().method(method).uri(path).body(Body::from("x")).unwrap();
+        let refused = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(refused.status(), 404, "{method} {path}");
+        for header in [response::API_VERSION, header::WWW_AUTHENTICATE] {
+            assert!(!refused.headers().contains_key(&header), "{method} {path}: {header}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! images in, `tags` sets and reads tags, `views` makes images of manifests and manifests of images. What does not:
 //! the protocol (docker-v1), and how one is converted into the other (`supercargo_model::v1`).
 
+mod files;
 mod layers;
 mod tags;
 #[cfg(test)]
