@@ -4,7 +4,7 @@ use supercargo_eventlog::{Event, V1Image};
 use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, Images, ImagesById, Manifests, NameId, Tags, Views, Wait,
+    Blobs, ContentState, Contents, ImageRow, Images, ImagesById, Manifests, NameId, Tags, Views, Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -54,8 +54,11 @@ pub(super) fn push(
     let mut depth = 1;
     if let Some(parent) = image.parent {
         let held_in = parent_in.and_then(|name| name_id(view, key, name));
-        let row = [held_in, room].into_iter().flatten().find_map(|id| view.row::<Images>(&(id, parent.json)));
-        depth += row.ok_or(Error::ParentUnknown(parent.id))?.image.depth;
+        let near: Vec<NameId> = [held_in, room].into_iter().flatten().collect();
+        depth += image_row(view, key, &near, (parent.id, parent.json))
+            .ok_or(Error::ParentUnknown(parent.id))?
+            .image
+            .depth;
     }
     if depth as usize > limits::IMAGE_CHAIN_MAX {
         return Err(Error::ChainTooDeep);
@@ -66,6 +69,21 @@ pub(super) fn push(
     let image = V1Image { depth, ..image.clone() };
     let (repository, name) = (key.clone(), room_name.clone());
     Ok(Decision::done(vec![Event::V1ImagePushed { repository, name, image }]))
+}
+
+/// An image as one of these names has it, else as any does: it may have moved since the caller found it, from a waiting
+/// room into a name whose tag was set.
+fn image_row(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    near: &[NameId],
+    (id, json): (ImageId, Digest),
+) -> Option<ImageRow> {
+    near.iter().find_map(|name| view.row::<Images>(&(*name, json))).or_else(|| {
+        let held = view.scan_prefix::<ImagesById>(&prefix::images_by_id(key, &id), None, usize::MAX);
+        let same = held.into_iter().filter(|(_, held)| *held == json);
+        same.into_iter().find_map(|((_, _, name), json)| view.row::<Images>(&(name, json)))
+    })
 }
 
 /// An image and those that it was made from, down to its base: as the name has them that they are to be in, else as one
@@ -81,7 +99,7 @@ fn chain(
     let names: Vec<NameId> = target.into_iter().chain(held_in).collect();
     let mut chain: Vec<V1Image> = Vec::new();
     loop {
-        let row = names.iter().find_map(|name| view.row::<Images>(&(*name, json)));
+        let row = image_row(view, key, &names, (id, json));
         let image = row.ok_or(Error::ImageUnknown(id))?.image;
         let parent = image.parent;
         chain.push(image);
