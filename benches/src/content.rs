@@ -106,6 +106,10 @@ impl Image {
                 Blob::new(random.bytes(size as usize))
             })
             .collect();
+        Image::of(number, layers)
+    }
+
+    fn of(number: u64, layers: Vec<Blob>) -> Image {
         let config = Blob::new(
             json!({
                 "architecture": "amd64",
@@ -121,6 +125,13 @@ impl Image {
         let manifest = manifest(&config, &layers, None);
         let digest = digest_of(&manifest);
         Image { blobs: std::iter::once(config).chain(layers).collect(), manifest, digest }
+    }
+
+    /// The image of a number with so many layers of so many bytes each.
+    pub fn of_layers(number: u64, layers: usize, bytes: usize) -> Image {
+        let mut random = Random::from_seed(number);
+        let layers = (0..layers).map(|_| Blob::new(random.bytes(bytes))).collect();
+        Image::of(number, layers)
     }
 
     /// Another manifest over the same blobs, told apart by an annotation.

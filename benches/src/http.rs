@@ -99,6 +99,8 @@ pub struct Call<'c> {
     pub content_type: Option<&'c str>,
     /// `Authorization`, where one is sent.
     pub authorization: Option<&'c str>,
+    /// Further headers.
+    pub headers: &'c [(&'c str, &'c str)],
     /// The body.
     pub payload: Payload,
 }
@@ -112,6 +114,7 @@ impl<'c> Call<'c> {
             accept: None,
             content_type: None,
             authorization: None,
+            headers: &[],
             payload: Payload::empty(),
         }
     }
@@ -212,6 +215,9 @@ impl Connection {
             if let Some(value) = value {
                 request = request.header(name, value);
             }
+        }
+        for (name, value) in call.headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(call.payload).map_err(|e| failed(&method, path, e))?;
         self.sender.ready().await.map_err(|e| failed(&method, path, e))?;

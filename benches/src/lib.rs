@@ -7,6 +7,7 @@
 
 pub mod content;
 pub mod docker;
+pub mod docker_v1;
 pub mod error;
 pub mod floor;
 pub mod folder;

@@ -73,6 +73,21 @@ impl Peer {
         data: Option<&Path>,
         more: &[&OsStr],
     ) -> Result<Option<Peer>> {
+        // Whoever has accounts does not answer at `/v2/` for nothing.
+        let first = if more.is_empty() { "/v2/" } else { "/healthz" };
+        Peer::supercargo_at(settings, data, more, first).await
+    }
+
+    /// Starts Supercargo with more arguments, and waits until it answers 200 at a path; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it can't be started, or does not answer.
+    pub async fn supercargo_at(
+        settings: &Settings,
+        data: Option<&Path>,
+        more: &[&OsStr],
+        first: &str,
+    ) -> Result<Option<Peer>> {
         let Some(program) = find(&settings.programs.supercargo) else { return Ok(None) };
         let home = Folder::new(settings, "peer-")?;
         let data = data.map_or_else(|| home.path().join("data"), Path::to_owned);
@@ -87,8 +102,6 @@ impl Peer {
             .ok_or_else(|| {
                 Error::program("supercargo", format!("said {line:?}, and not where it listens"))
             })?;
-        // Whoever has accounts does not answer at `/v2/` for nothing.
-        let first = if more.is_empty() { "/v2/" } else { "/healthz" };
         Peer::answering(process, address, first, started, home).await.map(Some)
     }
 

@@ -6,6 +6,7 @@ mod footprint;
 mod images;
 mod large;
 mod small;
+mod v1;
 
 use clap::ValueEnum;
 
@@ -36,6 +37,8 @@ pub enum Scenario {
     BlobHead,
     /// The tags of a name with 10 000 of them, all in one answer
     TagsList,
+    /// An image of many layers pushed and pulled by V1, beside the same bytes by V2
+    V1,
     /// Manifests deleted by digest
     Deletes,
     /// Commits of one event each, beside a bare append with a sync
@@ -68,6 +71,7 @@ impl Scenario {
             Scenario::ManifestGetBearer => bearer::manifest_get(settings).await,
             Scenario::BlobHead => small::blob_head(settings).await,
             Scenario::TagsList => small::tags_list(settings).await,
+            Scenario::V1 => v1::run(settings).await,
             Scenario::Deletes => deletes::run(settings).await,
             Scenario::Commits => crate::ledger::commits(settings).await,
             Scenario::Replay => crate::ledger::replay(settings).await,

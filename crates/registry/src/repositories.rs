@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
 
-use supercargo_eventlog::{Actor, DockerApiVersion, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Reference, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_eventlog::{Actor, DockerApiVersion, RepositoryConfig, V1Image};
+use supercargo_model::{
+    Descriptor, Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp, media_type,
+};
 use supercargo_projections::prefix_end;
 use supercargo_projections::tables::{
-    Blobs, ContentRow, Contents, Manifests, NameUsage, Names, ReferenceKind, References, Referrers,
-    Repositories, RepositoryUsage, Source, TagChange, TagHistory, Tags, Usage, UsageByRepository, prefix,
+    Blobs, ContentRow, Contents, Images, Manifests, NameUsage, Names, ReferenceKind, References, Referrers,
+    Repositories, RepositoryUsage, Source, TagChange, TagHistory, TagRow, Tags, Usage, UsageByRepository,
+    prefix,
 };
 
 use crate::command::Command;
@@ -56,6 +59,9 @@ pub struct TagInfo {
     pub digest: Digest,
     /// That manifest's media type.
     pub media_type: Option<String>,
+    /// The V1 image that it points to, or that the manifest is known to be to V1 clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
     /// Since when.
     pub at: Timestamp,
     /// Who set it.
@@ -73,6 +79,10 @@ pub struct TagChangeInfo {
     pub digest: Option<Digest>,
     /// The manifest it pointed to before.
     pub previous: Option<Digest>,
+    /// The V1 image that it points to from then on, or that the manifest is known to be to V1 clients, while that is
+    /// here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
     /// When.
     pub at: Timestamp,
     /// Who did it.
@@ -90,9 +100,12 @@ pub struct Inspection {
     pub blob: bool,
     /// What is read from it, where it is here as a manifest.
     pub manifest: Option<InspectedManifest>,
+    /// The V1 image whose JSON it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<V1Image>,
     /// The tags on it. At most [`INSPECTED_MAX`].
     pub tags: Vec<Tag>,
-    /// The manifests that list it, and as what. At most [`INSPECTED_MAX`].
+    /// The manifests and images that hold it, and as what. At most [`INSPECTED_MAX`].
     pub listed_by: Vec<(Digest, ReferenceKind)>,
     /// The manifests that name it as their subject. At most [`INSPECTED_MAX`].
     pub referrers: Vec<Digest>,
@@ -305,8 +318,11 @@ impl Registry {
             crate::reads::page::<Tags, _>(&snapshot, &prefix, &start, n, |(_, tag), row| Some((tag, row)))?;
         let entries = page.entries.into_iter().map(|(tag, row)| {
             let manifest = snapshot.get::<Manifests>(&(id, row.digest)).map_err(Error::internal)?;
+            let image = crate::v1::image_of(&snapshot, id, &row.digest)?;
             let media_type = manifest.map(|row| row.manifest.media_type);
-            Ok(TagInfo { tag, digest: row.digest, media_type, at: row.at, by: row.by, seq: row.seq })
+            let media_type = media_type.or_else(|| image.map(|_| media_type::DOCKER_V1_IMAGE.to_owned()));
+            let TagRow { digest, at, by, seq } = row;
+            Ok(TagInfo { tag, digest, media_type, image, at, by, seq })
         });
         Ok(Page { entries: entries.collect::<Result<_>>()?, more: page.more })
     }
@@ -337,12 +353,19 @@ impl Registry {
                     seq,
                     digest: row.digest,
                     previous: row.previous,
+                    image: None,
                     at: row.at,
                     by: row.by,
                 })
             },
         )?;
-        if page.entries.is_empty() { Err(unknown()) } else { Ok(page.entries) }
+        let mut changes = page.entries;
+        for change in &mut changes {
+            if let Some(digest) = &change.digest {
+                change.image = crate::v1::image_of(&snapshot, id, digest)?;
+            }
+        }
+        if changes.is_empty() { Err(unknown()) } else { Ok(changes) }
     }
 
     /// All that is known of a manifest or blob in a name.
@@ -362,6 +385,7 @@ impl Registry {
         let content = snapshot.get::<Contents>(&(id, digest)).map_err(Error::internal)?;
         let content = content.filter(ContentRow::present).ok_or_else(unknown)?;
         let manifest = snapshot.get::<Manifests>(&(id, digest)).map_err(Error::internal)?;
+        let image = snapshot.get::<Images>(&(id, digest)).map_err(Error::internal)?;
         let blob = snapshot.get::<Blobs>(&digest).map_err(Error::internal)?;
         let references = prefix::references(id, &digest);
         let (mut tags, mut listed_by) = (Vec::new(), Vec::new());
@@ -405,6 +429,7 @@ impl Registry {
                 by: row.by,
                 seq: row.seq,
             }),
+            image: image.map(|row| row.image),
             tags,
             listed_by,
             referrers: referrers.entries,

@@ -61,6 +61,14 @@ pub enum ConvertError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A manifest of schema 1 is not one of images.
+    #[error("the manifest {digest} can't be converted: {reason}")]
+    Manifest {
+        /// Which manifest, by its payload.
+        digest: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A manifest and its config disagree.
     #[error("the config {digest} is of {expected} layers, but the manifest has {layers}")]
     LayerCount {

@@ -10,7 +10,7 @@ use super::config::{diff_ids, v1_json};
 use super::history::Step;
 use super::raw::{self, ObjectWriter};
 use super::typed::{self, Malformed};
-use super::{ChainImage, ConvertError, empty_layer, hashed_id, sha256};
+use super::{ChainImage, ConvertError, ImageJson, empty_layer, hashed_id, sha256};
 use crate::{Digest, ImageId, RepoName, Tag};
 
 /// One image of a schema 1 manifest.
@@ -69,6 +69,51 @@ pub fn from_config(config: &[u8], blobs: &[Digest]) -> Result<Vec<Schema1Image<'
             (id, step_json(step, &id, &below))
         };
         images.push(Schema1Image { id, blob, v1_compatibility: Cow::Owned(json) });
+    }
+    Ok(images)
+}
+
+/// The V1 images that a manifest of schema 1 is made of, base first, each with the blob of its layer: what is in its
+/// payload. An image that is listed twice in a row is one.
+///
+/// # Errors
+/// [`ConvertError::Manifest`] where the images are no chain.
+pub fn images(payload: &[u8]) -> Result<Vec<(ImageJson, String, Digest)>, ConvertError> {
+    read_images(payload)
+        .map_err(|Malformed(reason)| ConvertError::Manifest { digest: sha256(payload), reason })
+}
+
+fn read_images(payload: &[u8]) -> Result<Vec<(ImageJson, String, Digest)>, Malformed> {
+    let text = typed::utf8(payload)?;
+    let [layers, history] = typed::pick(text, ["fsLayers", "history"])?;
+    let list = |name: &str, value: Option<&str>| {
+        let elements = value.and_then(raw::elements);
+        elements
+            .map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .ok_or_else(|| Malformed::new(name, "a list"))
+    };
+    let (layers, history) = (list("fsLayers", layers)?, list("history", history)?);
+    if layers.len() != history.len() || history.is_empty() {
+        let (layers, images) = (layers.len(), history.len());
+        return Err(Malformed(format!("it has {layers} layers and {images} images")));
+    }
+    let mut images: Vec<(ImageJson, String, Digest)> = Vec::with_capacity(history.len());
+    for (layer, item) in layers.iter().zip(&history).rev() {
+        let [sum] = typed::pick_within("fsLayers", Some(layer.as_str()), ["blobSum"])?;
+        let [json] = typed::pick_within("history", Some(item.as_str()), ["v1Compatibility"])?;
+        let blob = Digest::parse(&typed::string("blobSum", sum)?).map_err(|e| Malformed(e.to_string()))?;
+        let json = typed::string("v1Compatibility", json)?.into_owned();
+        let [id] = typed::pick(&json, ["id"])?;
+        let id = ImageId::parse(&typed::string("id", id)?).map_err(|e| Malformed(e.to_string()))?;
+        let checked = ImageJson::check(json.as_bytes(), &id).map_err(|e| Malformed(e.to_string()))?;
+        let below = images.last().map(|(below, ..)| below.id);
+        if below == Some(id) {
+            continue;
+        }
+        if checked.parent != below {
+            return Err(Malformed(format!("the parent of image {id} is not the one below it")));
+        }
+        images.push((checked, json, blob));
     }
     Ok(images)
 }
@@ -133,6 +178,48 @@ pub fn payload(name: &RepoName, tag: &Tag, images: &[Schema1Image<'_>]) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_images_of_a_payload_are_those_that_it_was_made_of() {
+        let json = |id: u8, parent: Option<u8>| {
+            let id_of = |byte| ImageId::from_bytes([byte; 32]);
+            let parent = parent.map(|parent| format!(r#","parent":"{}""#, id_of(parent))).unwrap_or_default();
+            format!(r#"{{"id":"{}"{parent},"comment":"<\u00e9>"}}"#, id_of(id))
+        };
+        let made = |chain: &[(u8, Option<u8>)]| {
+            let images: Vec<Schema1Image<'_>> = chain
+                .iter()
+                .map(|(id, parent)| Schema1Image {
+                    id: ImageId::from_bytes([*id; 32]),
+                    blob: Digest::sha256([*id; 32]),
+                    v1_compatibility: json(*id, *parent).into(),
+                })
+                .collect();
+            payload(&"a/b".parse().unwrap(), &"t".parse().unwrap(), &images)
+        };
+        let chain = [(1, None), (2, Some(1)), (2, Some(1)), (3, Some(2))];
+        let read = images(&made(&chain)).unwrap();
+        let read: Vec<_> =
+            read.iter().map(|(checked, json, blob)| (checked.id, json.clone(), *blob)).collect();
+        let expected: Vec<_> = [chain[0], chain[1], chain[3]]
+            .map(|(id, parent)| (ImageId::from_bytes([id; 32]), json(id, parent), Digest::sha256([id; 32])))
+            .into();
+        assert_eq!(read, expected);
+        for wrong in [&[(1, Some(9))][..], &[(1, None), (2, None)], &[(1, None), (2, Some(3))], &[]] {
+            assert!(images(&made(wrong)).is_err(), "{wrong:?}");
+        }
+        for wrong in [
+            "",
+            "{}",
+            "[]",
+            r#"{"fsLayers":[],"history":[]}"#,
+            r#"{"fsLayers":[{}],"history":[{}]}"#,
+            r#"{"fsLayers":[{"blobSum":"x"}],"history":[{"v1Compatibility":"{}"}]}"#,
+        ] {
+            let error = images(wrong.as_bytes()).unwrap_err();
+            assert!(matches!(error, ConvertError::Manifest { .. }), "{error}");
+        }
+    }
 
     #[test]
     fn a_config_without_a_history_of_its_layers_is_refused() {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use supercargo_eventlog::V1Image;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Timestamp, limits};
 use supercargo_projections::tables::{
-    Blobs, Contents, ImageRow, Images, ImagesById, NameId, NamesById, prefix,
+    Blobs, Contents, ImageRow, Images, ImagesById, NameId, NamesById, Views, prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
@@ -255,6 +255,13 @@ fn find(
 
 fn image_row(snapshot: &Snapshot, key: (NameId, Digest)) -> Result<Option<ImageRow>> {
     snapshot.get::<Images>(&key).map_err(Error::internal)
+}
+
+/// The image that a digest of a name is the JSON of, or that a manifest of that digest is known to be to V1 clients.
+pub(crate) fn image_of(snapshot: &Snapshot, name: NameId, digest: &Digest) -> Result<Option<ImageId>> {
+    let view = snapshot.get::<Views>(&(name, *digest)).map_err(Error::internal)?;
+    let row = image_row(snapshot, (name, view.unwrap_or(*digest)))?;
+    Ok(row.map(|row| row.image.id))
 }
 
 /// The names that hold an image of that id, and which JSON it has there; not all of them where they are very many.

@@ -33,12 +33,15 @@ impl Registry {
     /// # Errors
     /// [`Error::NameUnknown`], [`Error::TagUnknown`]; [`Error::NotConvertible`] where it points at what V1 clients
     /// can't be shown.
-    pub fn v1_tag(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<ImageId> {
-        let snapshot = self.snapshot()?;
-        let id = self.known_name(&snapshot, repository, name)?;
-        let row = snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
-        let row = row.ok_or_else(|| Error::TagUnknown(tag.clone()))?;
-        stands_for(&snapshot, id, row.digest)?.ok_or_else(|| {
+    pub async fn v1_tag(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<ImageId> {
+        let (id, digest) = {
+            let snapshot = self.snapshot()?;
+            let id = self.known_name(&snapshot, repository, name)?;
+            let row = snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
+            (id, row.ok_or_else(|| Error::TagUnknown(tag.clone()))?.digest)
+        };
+        self.v1_view_schema1(repository, name, digest).await?;
+        stands_for(&self.snapshot()?, id, digest)?.ok_or_else(|| {
             Error::NotConvertible(format!("tag {tag} points at something that is no image for linux/amd64"))
         })
     }
@@ -47,17 +50,27 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
-    pub fn v1_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<(Tag, ImageId)>> {
+    pub async fn v1_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<(Tag, ImageId)>> {
+        let (id, tags) = {
+            let snapshot = self.snapshot()?;
+            let id = self.known_name(&snapshot, repository, name)?;
+            let mut tags = Vec::new();
+            let prefix = prefix::tags(id);
+            snapshot
+                .visit::<Tags>(&prefix, &prefix_end(&prefix), |(_, tag), row| {
+                    tags.push((tag, row.digest));
+                    true
+                })
+                .map_err(Error::internal)?;
+            (id, tags)
+        };
+        for (_, digest) in &tags {
+            match self.v1_view_schema1(repository, name, *digest).await {
+                Ok(()) | Err(Error::NotConvertible(_) | Error::ManifestUnknown(_) | Error::ChainTooDeep) => {}
+                Err(e) => return Err(e),
+            }
+        }
         let snapshot = self.snapshot()?;
-        let id = self.known_name(&snapshot, repository, name)?;
-        let mut tags = Vec::new();
-        let prefix = prefix::tags(id);
-        snapshot
-            .visit::<Tags>(&prefix, &prefix_end(&prefix), |(_, tag), row| {
-                tags.push((tag, row.digest));
-                true
-            })
-            .map_err(Error::internal)?;
         let mut shown = Vec::with_capacity(tags.len());
         for (tag, digest) in tags {
             shown.extend(stands_for(&snapshot, id, digest)?.map(|image| (tag, image)));

@@ -259,7 +259,7 @@ async fn images_are_shared_by_names_and_go_with_the_last_tag_that_reaches_them()
     let registry = &world.registry;
     world.push("one", "t", &[1, 2, 3]).await;
     world.push("two", "t", &[1, 2, 4]).await;
-    assert_eq!(registry.v1_tag(key(), &name("two"), &tag("t")).unwrap(), image_id(4));
+    assert_eq!(registry.v1_tag(key(), &name("two"), &tag("t")).await.unwrap(), image_id(4));
     let ancestry = registry.v1_ancestry(key(), world.viewer(), &image_id(4)).await.unwrap();
     assert_eq!(ancestry, [4, 2, 1].map(image_id));
     // The waiting room is empty: what was there came into the names.
@@ -349,7 +349,7 @@ async fn what_v1_pushed_is_a_manifest_to_v2_for_ever_the_same() {
         registry.open_blob(key(), &name("app"), &digest).unwrap();
     }
     // The tag is the image to V1 still, and the JSON of an image is no manifest.
-    assert_eq!(registry.v1_tag(key(), &name("app"), &tag("t")).unwrap(), image_id(2));
+    assert_eq!(registry.v1_tag(key(), &name("app"), &tag("t")).await.unwrap(), image_id(2));
     let found = registry.v1_image(key(), world.viewer(), &image_id(2)).await.unwrap();
     let by_json = Reference::Digest(found.image.json);
     assert!(matches!(registry.manifest(key(), &name("app"), &by_json), Err(Error::ManifestUnknown(_))));
@@ -445,8 +445,8 @@ async fn what_v2_pushed_is_images_to_v1_once_they_are_asked_for() {
     let config = push_v2(registry, &app, "t", &layers).await;
     let top = ImageId::parse(&config.hex()).unwrap();
     let size = registry.log().size().unwrap();
-    assert_eq!(registry.v1_tag(key(), &app, &tag("t")).unwrap(), top);
-    assert_eq!(registry.v1_tags(key(), &app).unwrap(), [(tag("t"), top)]);
+    assert_eq!(registry.v1_tag(key(), &app, &tag("t")).await.unwrap(), top);
+    assert_eq!(registry.v1_tags(key(), &app).await.unwrap(), [(tag("t"), top)]);
     assert_eq!(registry.log().size().unwrap(), size);
 
     // Who may not read the name does not bring them about.
@@ -461,7 +461,7 @@ async fn what_v2_pushed_is_images_to_v1_once_they_are_asked_for() {
         assert_eq!(found.image.layer, digest_of(Algorithm::Sha256, layer));
         assert!(registry.v1_image_json(&found).unwrap().starts_with(b"{"));
     }
-    assert_eq!(registry.v1_tag(key(), &app, &tag("t")).unwrap(), top);
+    assert_eq!(registry.v1_tag(key(), &app, &tag("t")).await.unwrap(), top);
     world.verify();
 
     // Tagged by V1, it is the manifest that it was; and a child can be pushed onto it.
@@ -480,6 +480,44 @@ async fn what_v2_pushed_is_images_to_v1_once_they_are_asked_for() {
     assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
     assert!(registry.v1_image(key(), viewer, &top).await.is_err());
     world.verify();
+}
+
+#[tokio::test]
+async fn a_manifest_of_schema_1_is_the_images_that_it_is_made_of() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, a, root) = (&world.registry, name("a"), caller("root"));
+    let mut parts = Vec::new();
+    for (id, parent) in [(1, None), (2, Some(1))] {
+        let layer = layer(id, 100);
+        let session = registry.start_upload(&root, key(), &a, Algorithm::Sha256).await.unwrap();
+        let (digest, body) = (digest_of(Algorithm::Sha256, &layer), stream::iter([Ok(layer)]));
+        registry.finish_upload(&root, key(), &a, session, digest, None, body).await.unwrap();
+        parts.push((image_id(id), json(id, parent), digest));
+    }
+    let images: Vec<_> = parts
+        .iter()
+        .map(|(id, json, blob)| supercargo_model::v1::schema1::Schema1Image {
+            id: *id,
+            blob: *blob,
+            v1_compatibility: std::str::from_utf8(json).unwrap().into(),
+        })
+        .collect();
+    let payload = supercargo_model::v1::schema1::payload(&a, &tag("t"), &images);
+    let push = ManifestPush::new(Reference::Tag(tag("t")), media_type::DOCKER_SCHEMA1, payload.into());
+    registry.push_manifest(&root, key(), &a, push).await.unwrap();
+    assert_eq!(registry.v1_tags(key(), &a).await.unwrap(), [(tag("t"), image_id(2))]);
+    assert_eq!(registry.v1_tag(key(), &a, &tag("t")).await.unwrap(), image_id(2));
+    let ancestry = registry.v1_ancestry(key(), world.viewer(), &image_id(2)).await.unwrap();
+    assert_eq!(ancestry, [2, 1].map(image_id));
+    for (id, json, _) in &parts {
+        let found = registry.v1_image(key(), world.viewer(), id).await.unwrap();
+        assert_eq!(registry.v1_image_json(&found).unwrap(), json);
+    }
+    assert_eq!(world.layer_bytes(1).await.unwrap(), layer(1, 100));
+    world.verify();
+    world.delete_tag("a", "t").await;
+    world.collect().await;
+    assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
 }
 
 #[tokio::test]

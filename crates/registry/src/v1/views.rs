@@ -12,7 +12,9 @@ use futures_util::stream;
 use supercargo_blobs::Verified;
 use supercargo_eventlog::{Api, PackedLayer, V1Image, V1Parent};
 use supercargo_layers::{Compression, InspectLimits};
-use supercargo_model::v1::{ChainImage, ConvertError, EMPTY_LAYER, Form, empty_layer, from_v2, to_v2};
+use supercargo_model::v1::{
+    ChainImage, ConvertError, EMPTY_LAYER, Form, empty_layer, from_v2, schema1, to_v2,
+};
 use supercargo_model::{Algorithm, Digest, ImageId, Manifest, RepoKey, RepoName, limits, media_type};
 use supercargo_projections::tables::{
     Blobs, Holders, Layers, Manifests, NameId, NamesById, ReferenceKind, References, Source, Views, prefix,
@@ -45,6 +47,14 @@ struct LayerForm {
     inspected: Option<Inspected>,
     /// The bytes, where they are new.
     payload: Option<Payload>,
+}
+
+/// An image that was made of a manifest.
+struct Made {
+    id: ImageId,
+    json: Bytes,
+    /// None where it has the empty one.
+    layer: Option<Digest>,
 }
 
 /// What goes to the writer with a command.
@@ -192,20 +202,14 @@ impl Registry {
         let not = |why: &str| {
             Error::NotConvertible(format!("manifest {digest} can't be shown to V1 clients: {why}"))
         };
-        let config = manifest.config.as_ref().ok_or_else(|| not("it has no config"))?;
-        if config.size > limits::IMAGE_JSON_BYTES_MAX as u64 {
-            return Err(not("its config is too large for the JSON of an image"));
-        }
-        let config = self.bytes_of(&self.snapshot()?, &config.digest, config.size)?;
-        let config = config.ok_or_else(|| not("its config is not here"))?;
-        let synthesised = from_v2(&config, manifest.layers.len())?;
-        if synthesised.len() > limits::IMAGE_CHAIN_MAX {
+        let made = self.v1_images_made_of(digest, manifest)?;
+        if made.len() > limits::IMAGE_CHAIN_MAX {
             return Err(Error::ChainTooDeep);
         }
         let (mut brought, mut inspected) = (Brought::default(), Vec::new());
-        let mut images: Vec<V1Image> = Vec::with_capacity(synthesised.len());
-        for (depth, image) in (1..).zip(synthesised) {
-            let (layer, layer_size) = match image.layer {
+        let mut images: Vec<V1Image> = Vec::with_capacity(made.len());
+        for (depth, Made { id, json, layer }) in (1..).zip(made) {
+            let (layer, layer_size) = match layer {
                 None => {
                     let bytes = Bytes::from_static(&EMPTY_LAYER);
                     let size = bytes.len() as u64;
@@ -213,11 +217,9 @@ impl Registry {
                     (empty_layer(), size)
                 }
                 Some(layer) => {
-                    let layer = &manifest.layers[layer];
-                    if layer.foreign {
-                        return Err(not("it has a layer that is kept elsewhere"));
-                    }
-                    let form = self.as_v1_takes(&layer.digest, layer.size).await?;
+                    let blob = self.snapshot()?.get::<Blobs>(&layer).map_err(Error::internal)?;
+                    let blob = blob.ok_or_else(|| not("it has a layer that is not here"))?;
+                    let form = self.as_v1_takes(&layer, blob.size).await?;
                     inspected.extend(form.inspected);
                     if let Some(payload) = form.payload {
                         brought.add(form.blob, payload);
@@ -225,14 +227,13 @@ impl Registry {
                     (form.blob, form.blob_size)
                 }
             };
-            let json = Bytes::from(image.json);
             let json_digest = digest_of(Algorithm::Sha256, &json);
             let json_size = json.len() as u64;
             let payload = self.payload_of(json_digest, json, &mut Vec::new()).await?;
             brought.add(json_digest, payload);
             let parent = images.last().map(|parent| V1Parent { id: parent.id, json: parent.json });
             images.push(V1Image {
-                id: image.id,
+                id,
                 parent,
                 depth,
                 json: json_digest,
@@ -266,6 +267,61 @@ impl Registry {
             }
             submitted => submitted.map(|_| ()),
         }
+    }
+
+    /// The images that a manifest is to V1 clients, base first: those that it is made of itself (schema 1), or those that
+    /// docker makes of its config.
+    fn v1_images_made_of(&self, digest: Digest, manifest: &Manifest) -> Result<Vec<Made>> {
+        let not = |why: &str| {
+            Error::NotConvertible(format!("manifest {digest} can't be shown to V1 clients: {why}"))
+        };
+        let snapshot = self.snapshot()?;
+        if media_type::is_schema1(&manifest.media_type) {
+            let payload = self.bytes_of(&snapshot, &digest, manifest.size)?;
+            let payload = payload.ok_or_else(|| not("its bytes are not here"))?;
+            let images = schema1::images(&payload)?.into_iter();
+            return Ok(images
+                .map(|(checked, json, layer)| Made { id: checked.id, json: json.into(), layer: Some(layer) })
+                .collect());
+        }
+        let config = manifest.config.as_ref().ok_or_else(|| not("it has no config"))?;
+        if config.size > limits::IMAGE_JSON_BYTES_MAX as u64 {
+            return Err(not("its config is too large for the JSON of an image"));
+        }
+        if manifest.layers.iter().any(|layer| layer.foreign) {
+            return Err(not("it has a layer that is kept elsewhere"));
+        }
+        let config = self.bytes_of(&snapshot, &config.digest, config.size)?;
+        let config = config.ok_or_else(|| not("its config is not here"))?;
+        let made = from_v2(&config, manifest.layers.len())?.into_iter().map(|image| Made {
+            id: image.id,
+            json: image.json.into(),
+            layer: image.layer.map(|layer| manifest.layers[layer].digest),
+        });
+        Ok(made.collect())
+    }
+
+    /// Makes the images of a manifest of schema 1, where that was not done yet: what they are called is not known before
+    /// it was read.
+    pub(super) async fn v1_view_schema1(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        digest: Digest,
+    ) -> Result<()> {
+        let manifest = {
+            let snapshot = self.snapshot()?;
+            let Some(id) = name_id(&snapshot, repository, name)? else { return Ok(()) };
+            if snapshot.get::<Views>(&(id, digest)).map_err(Error::internal)?.is_some() {
+                return Ok(());
+            }
+            let row = snapshot.get::<Manifests>(&(id, digest)).map_err(Error::internal)?;
+            match row.filter(|row| media_type::is_schema1(&row.manifest.media_type)) {
+                Some(row) => row.manifest,
+                None => return Ok(()),
+            }
+        };
+        self.v1_add_view(repository, name, digest, &manifest).await
     }
 
     /// A layer as V1 clients unpack it: as it is, unless it is zstd, which no such client knows.

@@ -56,7 +56,9 @@ pub(crate) fn run(command: &Command, common: &Common) -> Result<(), Failure> {
                 };
                 for tag in &page.tags {
                     output::value(common.json, tag, |tag| {
-                        format!("{}  {}  {}  by {}", tag.tag, tag.digest, moment::show(tag.at), tag.by)
+                        let image =
+                            tag.image.map_or_else(String::new, |id| format!("  image {}", id.short()));
+                        format!("{}  {}  {}  by {}{image}", tag.tag, tag.digest, moment::show(tag.at), tag.by)
                     })?;
                 }
                 match page.tags.last() {
@@ -81,7 +83,13 @@ pub(crate) fn run(command: &Command, common: &Common) -> Result<(), Failure> {
                         change.seq.to_string(),
                         moment::show(change.at),
                         change.by.to_string(),
-                        change.digest.as_ref().map_or_else(|| "deleted".to_owned(), show::short),
+                        match (&change.digest, change.image) {
+                            (Some(digest), Some(image)) => {
+                                format!("{} (image {})", show::short(digest), image.short())
+                            }
+                            (Some(digest), None) => show::short(digest),
+                            (None, _) => "deleted".to_owned(),
+                        },
                         before,
                     ]
                 }));
@@ -159,6 +167,13 @@ fn inspection_text(inspection: &Inspection) -> String {
         describe("lists", &manifest.children);
         rows.extend(manifest.subject.map(|subject| ("subject", subject.to_string())));
         rows.extend(manifest.annotations.iter().map(|(key, value)| ("annotation", format!("{key}={value}"))));
+    }
+    if let Some(image) = &inspection.image {
+        rows.push(("V1 image", image.id.to_string()));
+        rows.extend(image.parent.map(|parent| ("parent", parent.id.to_string())));
+        rows.push(("layer", format!("{}  {}", image.layer, show::size(image.layer_size))));
+        rows.extend(image.checksum.map(|checksum| ("checksum", checksum.to_string())));
+        rows.extend(image.tarsum.clone().map(|tarsum| ("tarsum", tarsum)));
     }
     rows.extend(inspection.tags.iter().map(|tag| ("tag", tag.to_string())));
     rows.extend(

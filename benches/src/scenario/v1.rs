@@ -1,0 +1,99 @@
+//! What the V1 API costs: an image of many layers, beside the same bytes by V2.
+
+use std::cell::RefCell;
+use std::process::Command;
+use std::time::Instant;
+
+use super::NAME;
+use crate::content::Image;
+use crate::folder::Folder;
+use crate::http::Connection;
+use crate::peer::{Peer, find};
+use crate::report::{Expected, Row, Unit};
+use crate::rounds::{Samples, alternate, settle_disk};
+use crate::settings::Settings;
+use crate::{Error, Result, docker, docker_v1};
+
+/// Layers of the image: as many as a storage driver of those clients takes.
+const LAYERS: usize = 127;
+/// A layer's size in bytes; half of them are kept beside the tables, half as files.
+const LAYER_BYTES: [usize; 2] = [16 << 10, 256 << 10];
+/// How often the image is pulled in a round: once is over too soon to be measured.
+const PULLS: usize = 5;
+/// At most 1.2 times the time.
+const EXPECTED: Expected = Expected::RatioAtLeast(1.0 / 1.2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    V1,
+    V2,
+}
+
+pub(super) async fn run(settings: &Settings) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for bytes in LAYER_BYTES {
+        let (pushed, pulled) = measure(settings, bytes).await?;
+        for (what, samples) in [("pushed", pushed), ("pulled", pulled)] {
+            let scenario = format!("v1 {what}, {LAYERS} layers of {} KiB", bytes >> 10);
+            let (first, second) = (samples.of(By::V1), samples.of(By::V2));
+            rows.push(Row::beside(scenario, Unit::MibPerSecond, first, "by V2", second, EXPECTED));
+        }
+    }
+    Ok(rows)
+}
+
+async fn measure(settings: &Settings, bytes: usize) -> Result<(Samples<By>, Samples<By>)> {
+    let home = Folder::new(settings, "v1-")?;
+    let data = home.path().join("data");
+    let none = || Ok((Samples::default(), Samples::default()));
+    let Some(program) = find(&settings.programs.supercargo) else { return none() };
+    // The repository of a first start speaks V2.
+    let Some(first) = Peer::supercargo(settings, Some(&data), &[]).await? else { return none() };
+    drop(first);
+    let mut command = Command::new(program);
+    let arguments = ["repo", "configure", "docker-local", "--docker-api-version", "V1", "--data"];
+    crate::process::run(command.args(arguments).arg(&data))?;
+    let Some(v1) = Peer::supercargo_at(settings, Some(&data), &[], "/healthz").await? else { return none() };
+    let Some(v2) = Peer::supercargo(settings, None, &[]).await? else { return none() };
+    let peer = |by| match by {
+        By::V1 => &v1,
+        By::V2 => &v2,
+    };
+    let mib = (LAYERS * bytes) as f64 / f64::from(1 << 20);
+    let images = RefCell::new(Vec::new());
+    let pushed = alternate(settings.rounds, &[By::V1, By::V2], async |by, round| {
+        settle_disk();
+        let image = Image::of_layers(round as u64, LAYERS, bytes);
+        let chain = docker_v1::chain(&image);
+        let tag = format!("r{round}");
+        let mut connection = Connection::open(peer(by).address()).await?;
+        let started = Instant::now();
+        match by {
+            By::V1 => docker_v1::push(&mut connection, NAME, &tag, &chain).await?,
+            By::V2 => docker::push_image(&mut connection, NAME, &tag, &image).await?,
+        }
+        let elapsed = started.elapsed();
+        if by == By::V1 {
+            images.borrow_mut().push((tag, image, chain));
+        }
+        Ok(mib / elapsed.as_secs_f64())
+    })
+    .await?;
+    let images = images.take();
+    settle_disk();
+    let pulled = alternate(settings.rounds, &[By::V1, By::V2], async |by, round| {
+        let (tag, image, chain) =
+            images.get(round).ok_or_else(|| Error::Wrong("there is no image to pull".to_owned()))?;
+        let mut connection = Connection::open(peer(by).address()).await?;
+        let started = Instant::now();
+        for _ in 0..PULLS {
+            match by {
+                By::V1 => docker_v1::pull(&mut connection, NAME, tag, chain).await?,
+                By::V2 => docker::pull_image(&mut connection, NAME, tag, image).await?,
+            }
+        }
+        Ok(mib * PULLS as f64 / started.elapsed().as_secs_f64())
+    })
+    .await?;
+    Ok((pushed, pulled))
+}
