@@ -41,7 +41,7 @@ pub enum LayerError {
     #[error("the layer has more than {limit} entries")]
     TooManyEntries {
         /// Most entries that it may have.
-        limit: usize,
+        limit: u32,
     },
     /// A tarsum was asked for, and the layer holds a sparse file. Its tarsum is over the holes, too, and old
     /// clients disagree about where they are.

@@ -10,7 +10,7 @@
 //! - bytes out of the decoder: [`InspectLimits::uncompressed_bytes`], [`UNCOMPRESSED_BYTES_MAX`] by default;
 //! - memory of the decoder: [`WINDOW_BYTES_MAX`];
 //! - one entry's names and attributes: [`EXTENDED_HEADER_BYTES_MAX`];
-//! - entries that a tarsum sorts, 52 bytes each: [`InspectLimits::entries`], [`ENTRIES_MAX`] by default.
+//! - entries that a tarsum sorts, about 100 bytes each: [`InspectLimits::entries`], [`ENTRIES_MAX`] by default.
 //!
 //! A layer that is read, is read to its end, also past the end of the tar in it: a success means that the
 //! checksums of its compression are right and that nothing is missing.

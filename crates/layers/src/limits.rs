@@ -11,8 +11,8 @@ pub const UNCOMPRESSED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 pub const WINDOW_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Most bytes of one extended header, pax or GNU: 1 MiB. It is held in memory.
 pub const EXTENDED_HEADER_BYTES_MAX: u64 = 1024 * 1024;
-/// Most entries of a layer where the caller says nothing else. A tarsum holds 52 bytes for each.
-pub const ENTRIES_MAX: usize = 1_000_000;
+/// Most entries of a layer where the caller says nothing else. A tarsum holds about 100 bytes for each.
+pub const ENTRIES_MAX: u32 = 1_000_000;
 
 /// How much one reading of a layer may come to, and how it is stopped.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct InspectLimits<'s> {
     pub uncompressed_bytes: u64,
     /// Most entries of the tar; past them [`LayerError::TooManyEntries`](crate::LayerError::TooManyEntries).
     /// What doesn't look into the tar doesn't count them.
-    pub entries: usize,
+    pub entries: u32,
     /// Once it is true, the reading ends within a piece, with [`LayerError::Stopped`](crate::LayerError::Stopped).
     pub stop: Option<&'s AtomicBool>,
 }

@@ -67,7 +67,7 @@ pub(crate) struct Tar<'s, R: Read> {
     content: u64,
     /// Zeros behind the content, up to a whole block.
     padding: u64,
-    entries: usize,
+    entries: u32,
     scratch: Box<[u8]>,
 }
 
