@@ -1,10 +1,10 @@
 //! V1 images: pushed into the waiting room, brought into a name by its tag, made of a manifest for V1 clients.
 
-use supercargo_eventlog::{Event, V1Image};
+use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig, V1Image};
 use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, Images, ImagesById, Manifests, NameId, Tags, Views, Wait,
+    Blobs, ContentState, Contents, Images, ImagesById, Layers, Manifests, NameId, Tags, Views, Wait,
 };
 
 use super::{name_id, repository};
@@ -27,6 +27,18 @@ fn as_manifest(image: &V1Image) -> Manifest {
     }
 }
 
+/// Whether there are bytes of that digest that nothing is wrong with.
+fn sound(view: &mut impl Rows, digest: &Digest) -> bool {
+    view.row::<Blobs>(digest).is_some_and(|blob| blob.holders > 0 && !blob.rotten)
+}
+
+/// An image of a name, where the name has all of it: a layer can be deleted by itself, and rot.
+fn whole(view: &mut impl Rows, name: NameId, json: Digest) -> Option<V1Image> {
+    let image = view.row::<Images>(&(name, json))?.image;
+    let layer = view.row::<Contents>(&(name, image.layer)).is_some_and(|layer| layer.blob);
+    (layer && sound(view, &json) && sound(view, &image.layer)).then_some(image)
+}
+
 /// A complete image comes into its pusher's waiting room. `parent_in`: the name that holds its parent.
 pub(super) fn push(
     view: &mut impl Rows,
@@ -46,16 +58,15 @@ pub(super) fn push(
         // Pushed by two at the same time, from the same JSON: the first one's layer is as good.
         let content = view.row::<Contents>(&(room, image.json)).filter(|content| content.image);
         let deleted = |state| matches!(state, ContentState::Waiting { wait: Wait::Deleted, .. });
-        let sound = view.row::<Blobs>(&image.layer).is_none_or(|blob| !blob.rotten);
-        if content.is_some_and(|content| !deleted(content.state)) && sound {
+        if content.is_some_and(|content| !deleted(content.state)) && whole(view, room, image.json).is_some() {
             return Ok(Decision::done(Vec::new()));
         }
     }
     let mut depth = 1;
     if let Some(parent) = image.parent {
         let held_in = parent_in.and_then(|name| name_id(view, key, name));
-        let row = [held_in, room].into_iter().flatten().find_map(|id| view.row::<Images>(&(id, parent.json)));
-        depth += row.ok_or(Error::ParentUnknown(parent.id))?.image.depth;
+        let found = [held_in, room].into_iter().flatten().find_map(|id| whole(view, id, parent.json));
+        depth += found.ok_or(Error::ParentUnknown(parent.id))?.depth;
     }
     if depth as usize > limits::IMAGE_CHAIN_MAX {
         return Err(Error::ChainTooDeep);
@@ -81,8 +92,7 @@ fn chain(
     let names: Vec<NameId> = target.into_iter().chain(held_in).collect();
     let mut chain: Vec<V1Image> = Vec::new();
     loop {
-        let row = names.iter().find_map(|name| view.row::<Images>(&(*name, json)));
-        let image = row.ok_or(Error::ImageUnknown(id))?.image;
+        let image = names.iter().find_map(|name| whole(view, *name, json)).ok_or(Error::ImageUnknown(id))?;
         let parent = image.parent;
         chain.push(image);
         if chain.len() > limits::IMAGE_CHAIN_MAX {
@@ -95,23 +105,28 @@ fn chain(
     }
 }
 
-/// Images that a name is to hold, each after its parent, less those that it holds already.
+/// Images that a name is to hold, each after its parent, less those that it holds already with all that they are.
 fn missing(
     view: &mut impl Rows,
     key: &RepoKey,
     id: Option<NameId>,
     images: impl Iterator<Item = V1Image>,
 ) -> Result<Vec<V1Image>> {
-    let mut missing = Vec::new();
+    let mut missing: Vec<V1Image> = Vec::new();
     for image in images {
         if let Some(id) = id {
-            if view.row::<Images>(&(id, image.json)).is_some() {
+            if whole(view, id, image.json).is_some() {
                 continue;
             }
-            let taken = view.row::<ImagesById>(&(key.clone(), image.id, id)).is_some();
+            let known = view.row::<ImagesById>(&(key.clone(), image.id, id));
+            let taken = known.is_some_and(|known| known != image.json);
             if taken || view.row::<Manifests>(&(id, image.json)).is_some() {
                 return Err(Error::ImageExists(image.id));
             }
+        }
+        // Two of an id in one chain can come from different names.
+        if missing.iter().any(|other| other.id == image.id) {
+            return Err(Error::ImageExists(image.id));
         }
         missing.push(image);
     }
@@ -145,13 +160,17 @@ pub(super) fn set_tag(
     held_in: &[RepoName],
     conversion: Option<&Conversion>,
 ) -> Result<Decision> {
-    let rules = repository(view, key)?.config.rules;
+    let RepositoryConfig { rules, docker_api_version, .. } = repository(view, key)?.config;
+    if conversion.is_none() && docker_api_version != DockerApiVersion::V1 {
+        // It speaks V2 too since the image was looked up: whoever asks finds it again, and converts it.
+        return Err(Error::ImageUnknown(image.0));
+    }
     let id = name_id(view, key, name);
     let target = conversion.map_or(image.1, |conversion| conversion.digest);
     let previous = id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
     rules::check_tag(&rules, tag, previous, target)?;
     let chain = chain(view, key, id, image, held_in)?;
-    let added = missing(view, key, id, chain.into_iter().rev())?;
+    let added = missing(view, key, id, chain.iter().rev().cloned())?;
     let mut events = Vec::new();
     let mut bytes = new_bytes(view, id, &added);
     if !added.is_empty() {
@@ -160,8 +179,7 @@ pub(super) fn set_tag(
         events.push(Event::V1ImagesAdded { repository, name, from, images: added.clone() });
     }
     if let Some(conversion) = conversion {
-        let came = |digest: Digest| added.iter().any(|image| image.layer == digest);
-        let (more, more_bytes) = convert(view, key, name, id, image, held_in, conversion, came)?;
+        let (more, more_bytes) = convert(view, key, name, id, &chain, &added, held_in, conversion)?;
         events.extend(more);
         bytes = bytes.saturating_add(more_bytes);
     }
@@ -173,33 +191,45 @@ pub(super) fn set_tag(
     Ok(Decision::done(events))
 }
 
-/// What an image is converted to comes into the name. Answers with how many bytes that brings.
+/// Whether it is one of these layers packed anew, and kept in whichever name: as good as made again.
+fn is_packed_of(view: &mut impl Rows, layers: &[Digest], digest: Digest) -> bool {
+    let packed = layers.iter().any(|layer| {
+        view.row::<Layers>(layer).and_then(|row| row.packed).is_some_and(|packed| packed.digest == digest)
+    });
+    packed && sound(view, &digest)
+}
+
+/// What an image is converted to comes into the name. `chain`: the image and those that it was made from; `added`: those of
+/// them that come with it. Answers with how many bytes that brings.
 fn convert(
     view: &mut impl Rows,
     key: &RepoKey,
     name: &RepoName,
     id: Option<NameId>,
-    (id_of_image, image): (ImageId, Digest),
+    chain: &[V1Image],
+    added: &[V1Image],
     held_in: &[RepoName],
     conversion: &Conversion,
-    came: impl Fn(Digest) -> bool,
 ) -> Result<(Vec<Event>, u64)> {
+    let Some(top) = chain.first() else { return Ok((Vec::new(), 0)) };
+    let layers: Vec<Digest> = chain.iter().map(|image| image.layer).collect();
     let mut bytes = 0_u64;
     let mut events: Vec<Event> = conversion.inspected.iter().map(Inspected::event).collect();
     let Conversion { digest, manifest, .. } = conversion;
     let content = |view: &mut _, digest| id.and_then(|id| Rows::row::<Contents>(view, &(id, digest)));
     let mut seen = Vec::new();
     for part in manifest.config.iter().chain(&manifest.layers) {
-        if seen.contains(&part.digest) || came(part.digest) {
+        if seen.contains(&part.digest) || added.iter().any(|image| image.layer == part.digest) {
             continue;
         }
         seen.push(part.digest);
-        if content(view, part.digest).is_some_and(|content| content.blob) {
+        let sound = sound(view, &part.digest);
+        if sound && content(view, part.digest).is_some_and(|content| content.blob) {
             continue;
         }
         bytes = bytes.saturating_add(part.size);
         let (repository, name, size) = (key.clone(), name.clone(), part.size);
-        let from = held_in.iter().filter(|name| !name.is_waiting_room()).find(|name| {
+        let from = held_in.iter().filter(|name| sound && !name.is_waiting_room()).find(|name| {
             name_id(view, key, name)
                 .and_then(|id| view.row::<Contents>(&(id, part.digest)))
                 .is_some_and(|content| content.blob)
@@ -209,16 +239,16 @@ fn convert(
                 let (from_repository, from_name) = (key.clone(), from.clone());
                 Event::BlobMounted { repository, name, digest: part.digest, size, from_repository, from_name }
             }
-            None if conversion.brought.contains(&part.digest) => {
+            None if conversion.brought.contains(&part.digest) || is_packed_of(view, &layers, part.digest) => {
                 Event::BlobAdded { repository, name, digest: part.digest, size }
             }
-            None => return Err(Error::ImageUnknown(id_of_image)),
+            None => return Err(Error::ImageUnknown(top.id)),
         });
     }
-    if !content(view, *digest).is_some_and(|content| content.manifest) {
-        let kept = view.row::<Blobs>(digest).is_some_and(|blob| blob.holders > 0 && !blob.rotten);
+    let kept = sound(view, digest);
+    if !kept || !content(view, *digest).is_some_and(|content| content.manifest) {
         if !kept && !conversion.brought.contains(digest) {
-            return Err(Error::ImageUnknown(id_of_image));
+            return Err(Error::ImageUnknown(top.id));
         }
         bytes = bytes.saturating_add(manifest.size);
         let (repository, name, manifest) = (key.clone(), name.clone(), manifest.clone());
@@ -226,7 +256,7 @@ fn convert(
     }
     if id.and_then(|id| view.row::<Views>(&(id, *digest))).is_none() {
         let (repository, name) = (key.clone(), name.clone());
-        events.push(Event::V1ViewAdded { repository, name, manifest: *digest, image });
+        events.push(Event::V1ViewAdded { repository, name, manifest: *digest, image: top.json });
     }
     Ok((events, bytes))
 }
@@ -244,9 +274,8 @@ pub(super) fn add_view(
     repository(view, key)?;
     let unknown = || Error::ManifestUnknown(manifest.to_string());
     let id = name_id(view, key, name).ok_or_else(unknown)?;
-    if view.row::<Manifests>(&(id, manifest)).is_none() {
-        return Err(unknown());
-    }
+    let row = view.row::<Manifests>(&(id, manifest)).ok_or_else(unknown)?;
+    let layers: Vec<Digest> = row.manifest.layers.iter().map(|layer| layer.digest).collect();
     let Some(top) = images.last().filter(|_| view.row::<Views>(&(id, manifest)).is_none()) else {
         return Ok(Decision::done(Vec::new()));
     };
@@ -254,7 +283,8 @@ pub(super) fn add_view(
     let mut events: Vec<Event> = inspected.iter().map(Inspected::event).collect();
     for image in &added {
         let there = view.row::<Contents>(&(id, image.layer)).is_some_and(|content| content.blob);
-        if !there && !brought.contains(&image.layer) {
+        let brought = brought.contains(&image.layer) || is_packed_of(view, &layers, image.layer);
+        if !there && !brought {
             return Err(unknown());
         }
     }
