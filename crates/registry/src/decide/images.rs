@@ -4,7 +4,8 @@ use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig, V1Image};
 use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, Images, ImagesById, Layers, Manifests, NameId, Tags, Views, Wait,
+    Blobs, ContentState, Contents, Images, ImagesById, Layers, Manifests, NameId, References, Source, Tags,
+    Views, Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -71,10 +72,11 @@ pub(super) fn push(
     if depth as usize > limits::IMAGE_CHAIN_MAX {
         return Err(Error::ChainTooDeep);
     }
+    let image = V1Image { depth, ..image.clone() };
+    let bytes = new_bytes(view, room, std::slice::from_ref(&image));
     let room = Room::of(view, &rules, key, room_name, room);
     room.check_blob(image.layer_size)?;
-    room.check(image.json_size.saturating_add(image.layer_size))?;
-    let image = V1Image { depth, ..image.clone() };
+    room.check(bytes)?;
     let (repository, name) = (key.clone(), room_name.clone());
     Ok(Decision::done(vec![Event::V1ImagePushed { repository, name, image }]))
 }
@@ -150,6 +152,29 @@ fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u6
     bytes
 }
 
+/// How many bytes leave a waiting room with these images.
+fn left_bytes(view: &mut impl Rows, key: &RepoKey, room: &RepoName, images: &[V1Image]) -> u64 {
+    let Some(room) = name_id(view, key, room) else { return 0 };
+    let mut left: Vec<(Digest, u64)> = Vec::new();
+    for image in images {
+        if view.row::<Images>(&(room, image.json)).is_none() {
+            continue;
+        }
+        left.push((image.json, image.json_size));
+        let sources =
+            view.scan_prefix::<References>(&prefix::references(room, &image.layer), None, usize::MAX);
+        let leaves = |source: &Source| match source {
+            Source::Manifest(other) => images.iter().any(|image| image.json == *other),
+            Source::Tag(_) => false,
+        };
+        let known = left.iter().any(|(digest, _)| *digest == image.layer);
+        if !known && sources.iter().all(|((_, _, source), _)| leaves(source)) {
+            left.push((image.layer, image.layer_size));
+        }
+    }
+    left.iter().map(|(_, size)| size).sum()
+}
+
 /// A tag is set on an image, or on what that is converted to.
 pub(super) fn set_tag(
     view: &mut impl Rows,
@@ -173,9 +198,10 @@ pub(super) fn set_tag(
     let added = missing(view, key, id, chain.iter().rev().cloned())?;
     let mut events = Vec::new();
     let mut bytes = new_bytes(view, id, &added);
+    let from = held_in.iter().find(|name| name.is_waiting_room()).cloned();
+    let left = from.as_ref().map_or(0, |room| left_bytes(view, key, room, &added));
     if !added.is_empty() {
         let (repository, name) = (key.clone(), name.clone());
-        let from = held_in.iter().find(|name| name.is_waiting_room()).cloned();
         events.push(Event::V1ImagesAdded { repository, name, from, images: added.clone() });
     }
     if let Some(conversion) = conversion {
@@ -183,7 +209,7 @@ pub(super) fn set_tag(
         events.extend(more);
         bytes = bytes.saturating_add(more_bytes);
     }
-    Room::of(view, &rules, key, name, id).check(bytes)?;
+    Room::of(view, &rules, key, name, id).less(left).check(bytes)?;
     if previous != Some(target) {
         let (repository, name, tag) = (key.clone(), name.clone(), tag.clone());
         events.push(Event::TagSet { repository, name, tag, digest: target, previous });
@@ -199,8 +225,8 @@ fn is_packed_of(view: &mut impl Rows, layers: &[Digest], digest: Digest) -> bool
     packed && sound(view, &digest)
 }
 
-/// What an image is converted to comes into the name. `chain`: the image and those that it was made from; `added`: those of
-/// them that come with it. Answers with how many bytes that brings.
+/// What an image is converted to comes into the name. `chain`: the image and those that it was made from; `added`:
+/// those of them that come with it. Answers with how many bytes that brings.
 fn convert(
     view: &mut impl Rows,
     key: &RepoKey,
@@ -296,3 +322,6 @@ pub(super) fn add_view(
     events.push(Event::V1ViewAdded { repository, name, manifest, image: top.json });
     Ok(Decision::done(events))
 }
+
+#[cfg(test)]
+mod tests;

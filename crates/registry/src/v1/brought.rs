@@ -1,8 +1,8 @@
 //! Bytes of several digests that go to the writer with one command.
 //!
-//! Each is kept by nobody before all are known, and then all are put in their places in the order of their digests. While
-//! a file waits for its record nobody else can place or remove the same, so that two who place several in different
-//! orders, or one that places the same twice, would wait for each other for ever.
+//! None is put in its place before all are known, and then all are, in the order of their digests. While a file waits
+//! for its record nobody else can place or remove the same: two who place several in different orders would wait for
+//! each other for ever, and one that places the same twice for itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ pub(super) fn packing() -> String {
 }
 
 impl Registry {
-    /// Submits a command with its bytes. Files that no record mentions then are removed: those of a refused command, and
-    /// those that somebody else brought in another form a moment before.
+    /// Submits a command with its bytes. Files that no record mentions then are removed: those of a refused command,
+    /// and those that somebody else brought in another form a moment before.
     pub(super) async fn submit_brought(
         &self,
         caller: &Caller,

@@ -187,7 +187,8 @@ impl Registry {
         Err(Error::ImageUnknown(*id))
     }
 
-    /// The caller's tag reaches the image: its leases on the chain have done their work, where that was and where it is.
+    /// The caller's tag reaches the image: its leases on the chain have done their work, where that was and where it
+    /// is now.
     fn v1_end_leases(
         &self,
         repository: &RepoKey,

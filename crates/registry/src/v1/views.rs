@@ -63,8 +63,8 @@ impl From<ConvertError> for Error {
 }
 
 impl Registry {
-    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now. `chain`:
-    /// the image, and those that it was made from.
+    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now.
+    /// `chain`: the image, and those that it was made from.
     pub(super) async fn v1_convert(
         &self,
         repository: &RepoKey,
