@@ -335,7 +335,7 @@ impl Side {
                 }
             }
             Command::PushV2 { name, tag, manifest } => {
-                self.push_v2(place(1, name, tag), MANIFESTS[manifest]).await
+                self.push_v2(place(1, name, tag), MANIFESTS[manifest]).await;
             }
             Command::Pull { name, tag } => {
                 let (repository, name, tag) = place(1, name, tag);
