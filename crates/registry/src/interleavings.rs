@@ -649,8 +649,8 @@ fn v1_pusher(scene: Arc<Scene>, mut turns: Turns) -> Run {
     })
 }
 
-/// Sets a tag in the steps that this has: the images are found, and then it is decided. Where they are somewhere else by
-/// then, they are found again.
+/// Sets a tag in the steps that this has: the images are found, and then it is decided. Where they are somewhere else
+/// by then, they are found again.
 async fn v1_tag_in_steps(scene: &Scene, turns: &mut Turns, name: &RepoName, principal: usize) -> Result<()> {
     let (caller, id, repository) = (caller(principal), scene.v1_id(V1::Child), v1_repository());
     turns.next().await;

@@ -386,13 +386,11 @@ fn what_stays_in_a_waiting_room_keeps_its_layer() {
     world.now = 6;
     world.delete_image(room(), j(5));
     assert_eq!(world.fate(&room(), j(4)), waiting(6, Wait::Deleted));
-    world.apply(Event::V1ImagesAdded {
-        repository: "one".parse().unwrap(),
-        name: name(2).1,
-        from: Some(room().1),
-        images: vec![supercargo_eventlog::V1Image { layer: b(7), ..image(7) }],
-    });
-    assert_eq!(world.fate(&room(), b(7)), waiting(6, Wait::Deleted));
+    world.push_image(room(), 7);
+    world.now = 7;
+    world.tag_image(name(2), tag(1), 7, &[room()]);
+    assert_eq!(world.fate(&room(), j(0)), ABSENT);
+    assert_eq!(world.fate(&room(), b(7)), waiting(7, Wait::Deleted));
 }
 
 #[test]

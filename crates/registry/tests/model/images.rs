@@ -1,6 +1,6 @@
 //! Random commands of V1 clients beside those of V2 clients, in a repository that speaks V1 and in one that speaks
 //! both. Pushes are taken apart into their requests, with anything between two of them. What must hold after each: a
-//! tag's image is there with all that it was made from, byte by byte, and a push that did as it was told is not refused.
+//! tag's image is there with all that it was made from, byte by byte, and who did as the registry said is not refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -82,7 +82,8 @@ static IMAGES: LazyLock<Vec<Image>> = LazyLock::new(|| {
     ];
     let mut images: Vec<Image> = Vec::new();
     for (number, (byte, parent, layer)) in recipes.into_iter().enumerate() {
-        let mut json = serde_json::json!({"id": id(byte), "comment": number.to_string(), "created": "2014-05-13T16:53:20Z"});
+        let created = "2014-05-13T16:53:20Z";
+        let mut json = serde_json::json!({"id": id(byte), "comment": number.to_string(), "created": created});
         if let Some(parent) = parent {
             json["parent"] = serde_json::json!(images[parent].id);
         }
@@ -144,6 +145,10 @@ enum Command {
         name: usize,
         tag: usize,
     },
+    /// Deletes every tag of a repository, and collects at once what nobody relies on.
+    Forget {
+        repository: usize,
+    },
     DeleteManifest {
         name: usize,
         tag: usize,
@@ -177,7 +182,8 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (repository(), place())
             .prop_map(|(repository, (name, tag))| Command::DeleteTag { repository, name, tag }),
         1 => place().prop_map(|(name, tag)| Command::DeleteManifest { name, tag }),
-        2 => (repository(), 0..NAMES.len())
+        3 => repository().prop_map(|repository| Command::Forget { repository }),
+        1 => (repository(), 0..NAMES.len())
             .prop_map(|(repository, name)| Command::DeleteName { repository, name }),
         6 => Just(Command::Collect),
         1 => Just(Command::Sweep),
@@ -350,6 +356,15 @@ impl Side {
                 self.delete(&key, &Reference::Tag(key.2.clone())).await;
                 self.tags.remove(&key);
             }
+            Command::Forget { repository } => {
+                let repository = self::repository(repository);
+                let gone: Vec<Key> = self.tags.keys().filter(|key| key.0 == repository).cloned().collect();
+                for key in gone {
+                    self.delete(&key, &Reference::Tag(key.2.clone())).await;
+                    self.tags.remove(&key);
+                }
+                self.registry().collect(&caller(9), None, |_| {}).await.unwrap();
+            }
             Command::DeleteManifest { name, tag } => {
                 let key = place(1, name, tag);
                 let Ok(digest) = self.registry().tag_target(&key.0, &key.1, &key.2) else { return };
@@ -508,7 +523,10 @@ impl Side {
                 .await
                 .unwrap();
         }
-        let descriptor = |blob: &Bytes| serde_json::json!({"mediaType": "x/y", "digest": digest_of(blob), "size": blob.len()});
+        let descriptor = |blob: &Bytes| {
+            let (digest, size) = (digest_of(blob), blob.len());
+            serde_json::json!({"mediaType": "x/y", "digest": digest, "size": size})
+        };
         let layers: Vec<_> = layers.into_iter().map(descriptor).collect();
         let manifest =
             serde_json::json!({"schemaVersion": 2, "config": descriptor(&config), "layers": layers})
