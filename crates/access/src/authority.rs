@@ -119,6 +119,11 @@ impl Login {
         })
     }
 
+    /// Who it is, as a token can say it.
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
     /// The hash of the password that was right, as the user has it once the caller has recorded the better one. `None` where
     /// something else than a password was sent.
     pub fn password(&self) -> Option<&PasswordHash> {
@@ -375,6 +380,23 @@ impl Authority {
         self.uses.take(now)
     }
 
+    /// The hash of the password that a user may log in with now.
+    pub(crate) fn password_of(&self, name: &UserName) -> Result<Option<PasswordHash>, DirectoryError> {
+        let account = self.accounts.user(name)?.filter(|account| !account.user.service);
+        Ok(account.and_then(|account| account.user.password.clone()))
+    }
+
+    /// Whether an access token of a user is still taken.
+    pub(crate) fn knows_token(
+        &self,
+        id: TokenId,
+        user: &UserName,
+        now: Timestamp,
+    ) -> Result<bool, DirectoryError> {
+        let known = self.accounts.directory().token(id)?.filter(|token| token.user == *user);
+        Ok(known.is_some_and(|token| token.expires_at.is_none_or(|end| now < end)))
+    }
+
     async fn password(
         &self,
         sent_name: &str,
@@ -506,7 +528,7 @@ impl Authority {
     }
 
     /// Who a subject is now. `None` where they may no longer log in.
-    fn resolve(&self, subject: &Subject, since: i64) -> Result<Option<Identity>, DirectoryError> {
+    pub(crate) fn resolve(&self, subject: &Subject, since: i64) -> Result<Option<Identity>, DirectoryError> {
         let Some(name) = &subject.user else { return Ok(Some(Identity::Anonymous)) };
         let account = self.accounts.user(name)?;
         if account.as_ref().is_some_and(|account| account.user.disabled) {

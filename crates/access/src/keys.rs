@@ -5,54 +5,22 @@
 //! until they expire. Losing both costs clients a login and nothing else.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use crate::key_file::{self, KeyError, at};
 use crate::secret::sha256;
 
 const CURRENT: &str = "token-key.pem";
 const PREVIOUS: &str = "token-key-previous.pem";
-/// Longest key file that is read, in bytes. One has some 120.
-const FILE_BYTES_MAX: u64 = 16 * 1024;
 /// What a PKCS#8 key is called in PEM (RFC 7468, section 10).
 const PEM_TAG: &str = "PRIVATE KEY";
-
-/// Why there are no keys.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// A file can't be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file holds something else.
-    #[error("{}: not an Ed25519 key in PKCS#8 and PEM; remove it to have a new one made", .0.display())]
-    Malformed(PathBuf),
-    /// Everybody may read a file.
-    #[error("{}: everybody may read it (mode {mode:o}); make a new one if somebody did, or `chmod 600`", path.display())]
-    Exposed {
-        /// Which.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The machine makes no key.
-    #[error("no key could be made: there are no random bytes")]
-    NoRandom,
-}
 
 /// The key that signs, and those whose signatures are taken.
 #[derive(Debug)]
@@ -138,49 +106,20 @@ fn generate() -> Result<Zeroizing<Vec<u8>>, KeyError> {
 }
 
 fn read(path: &Path) -> Result<Option<SigningKey>, KeyError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(path)(error)),
-    };
-    let mode = file.metadata().map_err(at(path))?.permissions().mode() & 0o777;
-    if mode & 0o007 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    // Container platforms give a volume's files to a group of the container's own, so that is no reason to refuse.
-    if mode & 0o070 != 0 {
-        tracing::warn!(path = %path.display(), "the file's group may read the key that signs bearer tokens");
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(at(path))?;
-    let key = pem::parse(text.as_bytes()).ok().filter(|pem| pem.tag() == PEM_TAG).and_then(|pem| {
-        let der = Zeroizing::new(pem.into_contents());
-        SigningKey::from_pkcs8(&der)
-    });
-    key.map(Some).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+    let Some(der) = key_file::read(path, PEM_TAG)? else { return Ok(None) };
+    SigningKey::from_pkcs8(&der).map(Some).ok_or_else(|| KeyError::Malformed(path.to_owned()))
 }
 
-/// Whole and durable before it has its name: a key that signed is never lost to a crash.
 fn make(path: &Path) -> Result<SigningKey, KeyError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let der = generate()?;
-    let text = Zeroizing::new(pem::encode(&pem::Pem::new(PEM_TAG, der.as_slice())));
-    // Mode 0600 from the first moment.
-    let mut file = NamedTempFile::new_in(folder).map_err(at(folder))?;
-    file.write_all(text.as_bytes()).map_err(at(path))?;
-    file.as_file().sync_all().map_err(at(path))?;
-    file.persist_noclobber(path).map_err(|error| at(path)(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))?;
+    key_file::make(path, PEM_TAG, &der)?;
     SigningKey::from_pkcs8(&der).ok_or(KeyError::NoRandom)
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyError {
-    let path = path.to_owned();
-    move |source| KeyError::Io { path, source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

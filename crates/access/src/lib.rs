@@ -12,12 +12,14 @@ mod credentials;
 mod directory;
 mod htpasswd;
 mod identity;
+mod key_file;
 mod keys;
 pub mod oidc;
 mod password;
 mod permissions;
 mod scope;
 mod secret;
+mod session;
 mod throttle;
 pub mod token;
 mod usage;
@@ -32,7 +34,8 @@ pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
 pub use directory::{Directory, DirectoryError};
 pub use htpasswd::{Htpasswd, HtpasswdReason, HtpasswdRefused, HtpasswdUser, WeakKind};
 pub use identity::{Identity, KnownUser};
-pub use keys::{KeyError, SigningKeys};
+pub use key_file::KeyError;
+pub use keys::SigningKeys;
 pub use password::{
     HashCost, HashRefused, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError, PasswordRefused,
     PasswordSettings, Passwords, StartError, Verdict, check_hash, check_new_password,
@@ -40,5 +43,6 @@ pub use password::{
 pub use permissions::{Permissions, Rights};
 pub use scope::{Access, Resource, SCOPES_MAX};
 pub use secret::{NoRandom, Secret};
+pub use session::{SESSION_LASTS, Session, SessionKey, SessionRefused};
 pub use throttle::{Throttle, ThrottleSettings};
 pub use usage::USES_COUNTED_TOGETHER;

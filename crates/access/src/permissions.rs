@@ -102,6 +102,11 @@ impl Rights {
         !self.all && !self.rules_in(repository).any(|(_, actions)| actions.read)
     }
 
+    /// Whether some name of a repository may be written, whatever it is called.
+    pub fn write_something_in(&self, repository: &RepoKey) -> bool {
+        self.all || self.rules_in(repository).any(|(_, actions)| actions.write)
+    }
+
     /// Whether a name is managed.
     pub fn manage(&self, repository: &RepoKey, name: &RepoName) -> bool {
         self.allow(repository, name, Actions::MANAGE)
@@ -320,6 +325,7 @@ mod tests {
         {
             assert_eq!(rights.read_everything_in(&repo(key)), everything, "{key}");
             assert_eq!(rights.read_nothing_in(&repo(key)), nothing, "{key}");
+            assert_eq!(rights.write_something_in(&repo(key)), key == "drop", "{key}");
         }
         let rights = permissions.rights(&user("root", &[], true));
         assert!(rights.read_everything_in(&repo("other")) && !rights.read_nothing_in(&repo("other")));

@@ -59,15 +59,20 @@ impl ProcessKey {
         Ok(ProcessKey(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice())))
     }
 
-    /// The HMAC of some parts. Each is preceded by its length, so that parts can't be shifted into one another.
+    /// The HMAC of some parts.
     pub(crate) fn mark(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
-        for part in parts {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
-        }
-        to_array(context.sign().as_ref())
+        hmac_of(&self.0, parts)
     }
+}
+
+/// The HMAC of some parts (RFC 2104). Each is preceded by its length, so that parts can't be shifted into one another.
+pub(crate) fn hmac_of(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    to_array(context.sign().as_ref())
 }
 
 impl fmt::Debug for ProcessKey {

@@ -2,10 +2,9 @@
 
 use axum::response::Response;
 use http::StatusCode;
-
-use crate::response;
+use supercargo_http::response::json;
 
 /// `GET /v2/` (OCI distribution specification, "Determining Support").
 pub(crate) fn ping() -> Response {
-    response::json(StatusCode::OK, "{}")
+    json(StatusCode::OK, "{}")
 }

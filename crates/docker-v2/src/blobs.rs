@@ -1,20 +1,16 @@
 //! Blobs: reading, checking and deleting them. Pushing them is uploads' business.
 
-use std::ops::Range;
-
-use axum::body::Body;
 use axum::response::Response;
-use futures_util::TryStreamExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use supercargo_http::etag;
+use supercargo_http::range::{self, Selection};
+use supercargo_http::response::{blob, content_range, empty, header_value, with_body};
 use supercargo_model::{Digest, RepoName};
-use supercargo_registry::BlobContent;
 
 use crate::Surface;
 use crate::error::{Code, Failure};
-use crate::etag;
-use crate::range::{self, Selection};
-use crate::response::{self, CONTENT_DIGEST};
+use crate::response::CONTENT_DIGEST;
 
 /// What is below a digest never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
@@ -31,7 +27,7 @@ pub(crate) fn get(
     let digest = digest.to_string();
     let etag = etag::of(&digest)?;
     if etag::is_cached(&parts.headers, &etag) {
-        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        let mut response = empty(StatusCode::NOT_MODIFIED);
         describe(response.headers_mut(), digest, etag)?;
         return Ok(response);
     }
@@ -43,14 +39,14 @@ pub(crate) fn get(
         Selection::Whole => (StatusCode::OK, 0..size),
         Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Selection::Unsatisfiable => {
-            let whole = response::header_value(format!("bytes */{size}"))?;
+            let whole = header_value(format!("bytes */{size}"))?;
             return Err(Failure::new(Code::RangeInvalid).header(header::CONTENT_RANGE, whole));
         }
     };
     let length = range.end - range.start;
     let content_range =
         (status == StatusCode::PARTIAL_CONTENT).then(|| content_range(&range, size)).transpose()?;
-    let mut response = response::with_body(status, body(content, range, &digest));
+    let mut response = with_body(status, blob(content, range, &digest));
     let headers = response.headers_mut();
     describe_content(headers, digest, etag, length)?;
     if let Some(content_range) = content_range {
@@ -70,13 +66,13 @@ pub(crate) fn check(
     let digest = digest.to_string();
     let etag = etag::of(&digest)?;
     if etag::is_cached(&parts.headers, &etag) {
-        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        let mut response = empty(StatusCode::NOT_MODIFIED);
         describe(response.headers_mut(), digest, etag)?;
         // Else the layer below would say that there is nothing (RFC 9110, section 8.6).
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
         return Ok(response);
     }
-    let mut response = response::empty(StatusCode::OK);
+    let mut response = empty(StatusCode::OK);
     describe_content(response.headers_mut(), digest, etag, size)?;
     Ok(response)
 }
@@ -89,32 +85,12 @@ pub(crate) async fn delete(
     digest: Digest,
 ) -> Result<Response, Failure> {
     surface.registry.delete_blob(&surface.caller(parts), surface.repository(), name, digest).await?;
-    Ok(response::empty(StatusCode::ACCEPTED))
-}
-
-/// A range of a blob as a response's body.
-fn body(content: BlobContent, range: Range<u64>, digest: &str) -> Body {
-    if let BlobContent::Inline(bytes) = &content
-        && let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end))
-        && end <= bytes.len()
-    {
-        return Body::from(bytes.slice(start..end));
-    }
-    let digest = digest.to_owned();
-    Body::from_stream(content.into_body_stream(range).inspect_err(move |error| {
-        // The status is out: all that is left is to break off, and to say why where somebody can read it.
-        tracing::error!(blob = digest, %error, "reading a blob failed");
-    }))
-}
-
-fn content_range(range: &Range<u64>, size: u64) -> Result<HeaderValue, Failure> {
-    // A selected part has one byte at least, so its end is 1 or more.
-    response::header_value(format!("bytes {}-{}/{size}", range.start, range.end - 1))
+    Ok(empty(StatusCode::ACCEPTED))
 }
 
 /// The headers of every answer about a blob.
 fn describe(headers: &mut HeaderMap, digest: String, etag: HeaderValue) -> Result<(), Failure> {
-    headers.insert(CONTENT_DIGEST, response::header_value(digest)?);
+    headers.insert(CONTENT_DIGEST, header_value(digest)?);
     headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, IMMUTABLE);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -13,16 +13,18 @@ use supercargo_access::{
     AUTHORIZATION_BYTES_MAX, Access, Bearer, BearerSettings, Credentials, Htpasswd, Resource, SCOPES_MAX,
     SigningKeys,
 };
+use supercargo_http::etag;
+use supercargo_http::range::{self, Selection};
 use supercargo_model::{
     Digest, Manifest, Pattern, Reference, RepoKey, RepoName, Tag, Timestamp, limits, media_type,
 };
 
 use crate::page::{PageRequest, next_link};
 use crate::query::Query;
-use crate::range::{ChunkRange, Selection};
+use crate::range::ChunkRange;
 use crate::route::Route;
 use crate::token::Asked;
-use crate::{etag, manifests, range};
+use crate::{condition, manifests};
 
 /// Makes claims about a parser, of one input.
 pub type Claims = fn(&[u8]);
@@ -164,7 +166,7 @@ pub fn etags(data: &[u8]) {
         let cached = etag::is_cached(&headers, &etag);
         assert!(!cached || name == header::IF_NONE_MATCH);
         let _ = etag::range_applies(&headers, &etag);
-        if let Ok(condition) = etag::condition(&headers) {
+        if let Ok(condition) = condition::read(&headers) {
             assert_eq!(condition.matches.is_some(), headers.contains_key(header::IF_MATCH));
             assert_eq!(condition.matches_none.is_some(), headers.contains_key(header::IF_NONE_MATCH));
         }

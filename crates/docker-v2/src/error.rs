@@ -11,11 +11,12 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
+use supercargo_http::etag;
+use supercargo_http::response::{self, Unfit, header_value};
 use supercargo_model::{ManifestError, ParseError};
 
-use crate::etag;
 use crate::page::PageNumberInvalid;
-use crate::response;
+use crate::response::{CONTENT_DIGEST, received_range};
 use crate::route::RouteError;
 
 /// A row of the protocol's error table. Most are the OCI distribution specification's ("Error Codes");
@@ -317,7 +318,7 @@ impl From<supercargo_registry::Error> for Failure {
             Error::DigestMismatch { .. } => told(Code::DigestInvalid),
             Error::UploadUnknown => told(Code::BlobUploadUnknown),
             Error::UploadOutOfOrder { received } => {
-                told(Code::BlobUploadOutOfOrder).header(header::RANGE, response::received_range(*received))
+                told(Code::BlobUploadOutOfOrder).header(header::RANGE, received_range(*received))
             }
             Error::BodyIncomplete => told(Code::SizeInvalid),
             Error::BodyTimeout => told(Code::BodyTooSlow),
@@ -345,11 +346,11 @@ impl From<supercargo_registry::Error> for Failure {
 fn changed(failure: Failure, present: Option<&supercargo_model::Digest>) -> Failure {
     let Some(present) = present else { return failure };
     let text = present.to_string();
-    match (etag::of(&text), response::header_value(text)) {
-        (Ok(etag), Ok(digest)) => with_digests(failure, [present])
-            .header(header::ETAG, etag)
-            .header(response::CONTENT_DIGEST, digest),
-        (Err(broken), _) | (_, Err(broken)) => broken,
+    match (etag::of(&text), header_value(text)) {
+        (Ok(etag), Ok(digest)) => {
+            with_digests(failure, [present]).header(header::ETAG, etag).header(CONTENT_DIGEST, digest)
+        }
+        (Err(unfit), _) | (_, Err(unfit)) => unfit.into(),
     }
 }
 
@@ -360,6 +361,12 @@ fn with_digests<'a>(
 ) -> Failure {
     let details = digests.into_iter().map(|digest| json!({ "digest": digest.to_string() })).collect();
     Failure { details, ..failure }
+}
+
+impl From<Unfit> for Failure {
+    fn from(unfit: Unfit) -> Failure {
+        Failure::internal(unfit.to_string())
+    }
 }
 
 impl From<RouteError> for Failure {

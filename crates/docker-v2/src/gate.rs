@@ -6,22 +6,20 @@
 //! authentication specification).
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::uri::Authority as HostAndPort;
 use http::{HeaderValue, header};
 use serde_json::json;
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
 use supercargo_eventlog::{Actor, LoginMethod};
+use supercargo_http::request;
+use supercargo_http::response::header_value;
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
-use supercargo_registry::{ForwardedHost, Peer, Scheme};
 
 use crate::Surface;
 use crate::error::{Code, Failure};
-use crate::response;
 use crate::route::Route;
 
 /// Where bearer tokens are had, below the prefix.
@@ -91,11 +89,6 @@ impl<'r> Need<'r> {
     }
 }
 
-/// The client's address; requests that come by no network are local.
-pub(crate) fn client(parts: &Parts) -> IpAddr {
-    parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
-}
-
 /// What a request carries to prove who sent it. Nothing is also what says nothing: podman and skopeo send an empty name
 /// and an empty password where Basic is asked for and they have no login.
 ///
@@ -119,19 +112,8 @@ pub(crate) fn credentials(parts: &Parts) -> Result<Option<Credentials>, Failure>
 /// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
 /// can be one: then the path alone has to do.
 fn base_url(parts: &Parts) -> String {
-    let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).as_str();
-    if let Some(ForwardedHost(host)) = parts.extensions.get() {
-        return format!("{scheme}://{host}");
-    }
-    let asked = parts.uri.authority().cloned().or_else(|| {
-        let host = parts.headers.get(header::HOST)?;
-        HostAndPort::try_from(host.as_bytes()).ok()
-    });
-    // A user's name before the host is for no registry; what else such a thing may hold can't break out of quotes.
-    match asked.filter(|asked| !asked.as_str().contains('@')) {
-        Some(host) => format!("{scheme}://{host}"),
-        None => String::new(),
-    }
+    let scheme = request::scheme(parts).as_str();
+    request::host(parts).map(|host| format!("{scheme}://{host}")).unwrap_or_default()
 }
 
 impl Surface {
@@ -192,7 +174,7 @@ impl Surface {
         credentials: Option<&Credentials>,
     ) -> Result<Login, Refused> {
         let now = self.registry.now();
-        let login = authority.authenticate(credentials, self.service(), client(parts), now).await?;
+        let login = authority.authenticate(credentials, self.service(), request::client(parts), now).await?;
         if let Some(upgrade) = &login.upgrade {
             let caller = self.caller_as(parts, Actor::User(upgrade.user.to_string()));
             let (user, old, new) = (upgrade.user.clone(), upgrade.replaces.clone(), upgrade.hash.clone());
@@ -215,7 +197,7 @@ impl Surface {
             LoginMethod::Basic => format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.service()),
             LoginMethod::Token => self.token_challenge(parts, scope, error),
         };
-        response::header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
+        header_value(text).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 
     fn token_challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> String {

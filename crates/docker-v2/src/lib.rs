@@ -8,11 +8,10 @@
 
 mod base;
 mod blobs;
-mod body;
+mod condition;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod edge;
 pub mod error;
-mod etag;
 mod gate;
 mod manifests;
 mod page;
@@ -33,29 +32,21 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 use supercargo_access::Authority;
-use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
-use supercargo_eventlog::{Actor, Api, Origin};
+use supercargo_eventlog::{Actor, Api, DockerApiVersion};
+pub use supercargo_http::Mount;
+use supercargo_http::body::BodyStream;
+use supercargo_http::request;
+use supercargo_http::response::header_value;
 use supercargo_model::{RepoKey, RepoName};
 pub use supercargo_registry::Peer;
 use supercargo_registry::{Caller, Registry, UploadId};
 
-use crate::body::BodyStream;
-use crate::error::Failure;
+use crate::error::{Code, Failure};
 use crate::gate::{Admitted, TOKEN_PATH};
 use crate::route::Route;
-
-/// One repository, served below a prefix.
-#[derive(Debug, Clone)]
-pub struct Mount {
-    /// The repository.
-    pub repository: RepoKey,
-    /// What its paths begin with, before `/v2/`: nothing at the root of a listener, or a path such as
-    /// `/artifactory/api/docker/docker-local`, with a slash in front and none behind.
-    pub prefix: String,
-}
 
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
@@ -65,9 +56,6 @@ pub struct Settings {
     /// How long a client may send nothing of a body that it has begun.
     pub body_timeout: Duration,
 }
-
-/// Where the server leaves the request's id. It overwrites what a client may have sent.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A router that serves everything below `{prefix}/v2` of one repository, for merging into a listener's.
 ///
@@ -102,7 +90,7 @@ impl Surface {
 
     /// Where an upload session is.
     fn upload_location(&self, name: &RepoName, id: UploadId) -> Result<HeaderValue, Failure> {
-        response::header_value(self.path(format_args!("{name}/blobs/uploads/{id}")))
+        Ok(header_value(self.path(format_args!("{name}/blobs/uploads/{id}")))?)
     }
 
     /// Who is asking. The one place where a request becomes a caller.
@@ -114,16 +102,34 @@ impl Surface {
     /// A caller that is this one for certain.
     #[expect(clippy::unused_self, reason = "a surface's callers come through it")]
     fn caller_as(&self, parts: &Parts, actor: Actor) -> Caller {
-        let text = |header: &HeaderName| parts.headers.get(header).map(origin_text);
-        Caller {
-            actor,
-            origin: Origin {
-                api: Api::DockerV2,
-                remote: parts.extensions.get::<Peer>().map(|peer| peer.0),
-                user_agent: text(&header::USER_AGENT),
-                request_id: text(&REQUEST_ID),
-            },
+        Caller { actor, origin: request::origin(parts, Api::DockerV2) }
+    }
+
+    /// Refuses what is asked of a repository that speaks V1 alone, before anybody is asked to log in: clients that speak
+    /// both take a login, and any sign of V2, for a registry that speaks V2.
+    ///
+    /// # Errors
+    /// UNSUPPORTED. A repository that is not there speaks V2.
+    fn speaks(&self) -> Result<(), Failure> {
+        let repository = self.repository();
+        if self.registry.docker_api_version(repository)? == Some(DockerApiVersion::V1) {
+            let message = format!("Unsupported docker v2 repository request for '{repository}'");
+            return Err(Failure::new(Code::EndpointUnknown).message(message));
         }
+        Ok(())
+    }
+
+    /// Has a client that can't read what is here by V2 look for it by V1, where that is spoken too: that a manifest is not
+    /// known is what makes docker up to 1.9 try (the V1 specification, section 2).
+    ///
+    /// # Errors
+    /// MANIFEST_UNKNOWN.
+    fn send_to_v1(&self) -> Result<(), Failure> {
+        if self.registry.docker_api_version(self.repository())? == Some(DockerApiVersion::Both) {
+            let message = "docker before 1.10 can't read this manifest; it is there by V1";
+            return Err(Failure::new(Code::ManifestUnknown).message(message));
+        }
+        Ok(())
     }
 
     async fn answer(&self, parts: &mut Parts, body: &mut BodyStream) -> Result<Response, Failure> {
@@ -168,26 +174,20 @@ impl Surface {
 async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
+    if let Err(failure) = surface.speaks() {
+        body.discard().await;
+        // Without the protocol's version, by which clients would know that V2 is spoken here.
+        return failure.into_response(request::id(&parts.headers));
+    }
     let mut response = match surface.answer(&mut parts, &mut body).await {
         Ok(response) => response,
         Err(failure) => {
             body.discard().await;
-            failure.into_response(request_id(&parts.headers))
+            failure.into_response(request::id(&parts.headers))
         }
     };
     response.headers_mut().insert(response::API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
-}
-
-fn request_id(headers: &HeaderMap) -> Option<&str> {
-    headers.get(REQUEST_ID).and_then(|id| id.to_str().ok())
-}
-
-/// A header as a record keeps it: as text, and short.
-fn origin_text(value: &HeaderValue) -> String {
-    let text = String::from_utf8_lossy(value.as_bytes());
-    let end = text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX);
-    text[..end].to_owned()
 }
 
 #[cfg(test)]

@@ -9,15 +9,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use supercargo_http::body::{BodyStream, ReadError};
+use supercargo_http::etag;
+use supercargo_http::response::{empty, header_value, with_body};
 use supercargo_model::{Manifest, ManifestError, Reference, RepoName, Tag, limits, media_type};
 use supercargo_registry::{Error, ManifestPush, StoredManifest};
 
-use crate::Surface;
-use crate::body::{BodyStream, ReadError};
 use crate::error::{Code, Failure};
-use crate::etag;
 use crate::query::Query;
 use crate::response::{self, CONTENT_DIGEST};
+use crate::{Surface, condition};
 
 /// The subject that the registry has taken note of.
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -31,7 +32,7 @@ pub(crate) fn get(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    serve(parts, reference, |reference| {
+    serve(surface, parts, reference, |reference| {
         Ok(surface.registry.manifest(surface.repository(), name, reference)?)
     })
 }
@@ -44,7 +45,7 @@ pub(crate) fn check(
     reference: &Reference,
 ) -> Result<Response, Failure> {
     let caller = surface.caller(parts);
-    serve(parts, reference, |reference| {
+    serve(surface, parts, reference, |reference| {
         Ok(surface.registry.check_manifest(&caller, surface.repository(), name, reference)?)
     })
 }
@@ -68,7 +69,7 @@ pub(crate) async fn push(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    let condition = etag::condition(&parts.headers)?;
+    let condition = condition::read(&parts.headers)?;
     let query = Query::parse(parts.uri.query());
     let tags = query.get_all("tag").map(Tag::parse).collect::<Result<Vec<_>, _>>()?;
     let media_type = pushed_media_type(&parts.headers, &bytes)?;
@@ -79,16 +80,16 @@ pub(crate) async fn push(
 
     let digest = pushed.digest.to_string();
     let location = surface.path(format_args!("{name}/manifests/{digest}"));
-    let mut response = response::empty(StatusCode::CREATED);
+    let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, response::header_value(location)?);
-    headers.insert(CONTENT_DIGEST, response::header_value(digest)?);
+    headers.insert(header::LOCATION, header_value(location)?);
+    headers.insert(CONTENT_DIGEST, header_value(digest)?);
     if let Some(subject) = pushed.subject {
-        headers.insert(SUBJECT, response::header_value(subject.to_string())?);
+        headers.insert(SUBJECT, header_value(subject.to_string())?);
     }
     response::warn(headers, &pushed.notices);
     for tag in tags {
-        headers.append(TAG, response::header_value(tag.to_string())?);
+        headers.append(TAG, header_value(tag.to_string())?);
     }
     Ok(response)
 }
@@ -101,21 +102,25 @@ pub(crate) async fn delete(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Response, Failure> {
-    let condition = etag::condition(&parts.headers)?;
+    let condition = condition::read(&parts.headers)?;
     surface
         .registry
         .delete_manifest(&surface.caller(parts), surface.repository(), name, reference, &condition)
         .await?;
-    Ok(response::empty(StatusCode::ACCEPTED))
+    Ok(empty(StatusCode::ACCEPTED))
 }
 
 /// Finds and serves a manifest, or the one child of an index that an old client can use.
 fn serve(
+    surface: &Surface,
     parts: &Parts,
     reference: &Reference,
     find: impl Fn(&Reference) -> Result<Arc<StoredManifest>, Failure>,
 ) -> Result<Response, Failure> {
     let found = find(reference)?;
+    if !media_type::is_schema1(&found.media_type) && knows_schema1_alone(&parts.headers) {
+        surface.send_to_v1()?;
+    }
     if matches!(reference, Reference::Digest(_)) || !media_type::is_index(&found.media_type) {
         return respond(parts, &found);
     }
@@ -134,7 +139,7 @@ fn respond(request: &Parts, manifest: &StoredManifest) -> Result<Response, Failu
     let digest = HeaderValue::from_str(&manifest.digest_text)
         .map_err(|_| Failure::internal("a digest was not fit for a header"))?;
     let mut response = if etag::is_cached(&request.headers, &etag) {
-        let mut response = response::empty(StatusCode::NOT_MODIFIED);
+        let mut response = empty(StatusCode::NOT_MODIFIED);
         if request.method == Method::HEAD {
             // Else the layer below would say that there is nothing (RFC 9110, section 8.6).
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
@@ -142,7 +147,7 @@ fn respond(request: &Parts, manifest: &StoredManifest) -> Result<Response, Failu
         response
     } else {
         // HEAD takes the same way: the layer below sends the length and leaves the body out.
-        let mut response = response::with_body(StatusCode::OK, Body::from(manifest.bytes.clone()));
+        let mut response = with_body(StatusCode::OK, Body::from(manifest.bytes.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, media_type_value(&manifest.media_type)?);
         response
     };
@@ -165,6 +170,17 @@ fn media_type_value(media_type: &str) -> Result<HeaderValue, Failure> {
         }
     }
     HeaderValue::from_str(media_type).map_err(|_| Failure::internal("a media type was not fit for a header"))
+}
+
+/// Whether the client is a docker that knows manifests of schema 1 alone. It does not say so, but which docker it is:
+/// one before 1.10.
+fn knows_schema1_alone(headers: &HeaderMap) -> bool {
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let minor = user_agent.and_then(|value| value.strip_prefix("docker/1.")).map(|rest| {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest[..digits].parse::<u32>()
+    });
+    matches!(minor, Some(Ok(..10)))
 }
 
 /// Whether the client says that it takes Docker's single-image manifests and nothing else. `application/json`
@@ -252,6 +268,30 @@ mod tests {
 
     fn accept(values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (header::ACCEPT, HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn docker_before_1_10_is_known_by_its_name() {
+        let sent = |value: &'static str| {
+            HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static(value))])
+        };
+        for old in
+            ["docker/1.5.0", "docker/1.9.1 go/go1.4.2 git-commit/a34a1d5", "docker/1.9", "docker/1.6-dev"]
+        {
+            assert!(knows_schema1_alone(&sent(old)), "{old}");
+        }
+        for new in [
+            "docker/1.10.3",
+            "docker/1.12.6 go/go1.6.4",
+            "docker/17.05.0-ce",
+            "docker/1.x",
+            "docker/1.",
+            "curl/7.1 docker/1.9.1",
+            "docker/1.99999999999",
+        ] {
+            assert!(!knows_schema1_alone(&sent(new)), "{new}");
+        }
+        assert!(!knows_schema1_alone(&HeaderMap::new()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use supercargo_http::response::{header_value, with_body};
 use supercargo_model::{Digest, RepoName, limits, media_type};
 use supercargo_registry::{Error, Page, Referrer};
 
@@ -14,7 +15,6 @@ use crate::Surface;
 use crate::error::Failure;
 use crate::page::{PageRequest, next_link};
 use crate::query::Query;
-use crate::response;
 
 /// How many referrers are read at once. Each may carry megabytes of annotations, so that a whole page of
 /// them can't be held before it is known how large it gets.
@@ -69,7 +69,7 @@ pub(crate) fn list(
         }
     }
 
-    let mut response = response::with_body(StatusCode::OK, Body::from(rendered.finish()));
+    let mut response = with_body(StatusCode::OK, Body::from(rendered.finish()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::OCI_INDEX));
     if artifact_type.is_some() {
@@ -78,10 +78,7 @@ pub(crate) fn list(
     if let Some(last) = last.filter(|_| more) {
         let path = surface.path(format_args!("{name}/referrers/{subject}"));
         let filter = artifact_type.map(|kind| ("artifactType", kind));
-        headers.insert(
-            header::LINK,
-            response::header_value(next_link(&path, page.n, &last.to_string(), filter))?,
-        );
+        headers.insert(header::LINK, header_value(next_link(&path, page.n, &last.to_string(), filter))?);
     }
     Ok(response)
 }

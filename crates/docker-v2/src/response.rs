@@ -1,12 +1,7 @@
-//! The few shapes that responses have. What goes into them is the handlers' business.
+//! The protocol's own headers, and what they hold.
 
-use axum::body::Body;
-use axum::response::Response;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use supercargo_registry::Notice;
-
-use crate::error::Failure;
 
 /// The digest of what is served or was stored.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -17,33 +12,6 @@ pub(crate) const API_VERSION: HeaderName = HeaderName::from_static("docker-distr
 
 /// Most bytes of warnings in one response.
 const WARNING_BYTES_MAX: usize = 4096;
-
-/// A response without a body.
-pub(crate) fn empty(status: StatusCode) -> Response {
-    with_body(status, Body::empty())
-}
-
-/// A response with this body.
-pub(crate) fn with_body(status: StatusCode, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-}
-
-/// A response whose body is already rendered JSON.
-pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
-    let mut response = with_body(status, Body::from(body.into()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// A header's value from text that this crate made.
-///
-/// # Errors
-/// Internal: parsed names, digests and media types hold nothing that a header may not.
-pub(crate) fn header_value(text: String) -> Result<HeaderValue, Failure> {
-    HeaderValue::try_from(text).map_err(|_| Failure::internal("a header value was not fit to be sent"))
-}
 
 /// Tells people something by Warning headers, which clients print (OCI distribution specification,
 /// "Warnings"): 4096 bytes at most, all together. What no header can hold is left out.

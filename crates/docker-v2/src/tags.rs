@@ -4,13 +4,13 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::json;
+use supercargo_http::response::{self, header_value};
 use supercargo_model::RepoName;
 
 use crate::Surface;
 use crate::error::Failure;
 use crate::page::{PageRequest, next_link};
 use crate::query::Query;
-use crate::response;
 
 /// `GET /v2/<name>/tags/list` (OCI distribution specification, "Listing Tags").
 pub(crate) fn list_tags(surface: &Surface, parts: &Parts, name: &RepoName) -> Result<Response, Failure> {
@@ -20,7 +20,7 @@ pub(crate) fn list_tags(surface: &Surface, parts: &Parts, name: &RepoName) -> Re
     let mut response = response::json(StatusCode::OK, tags.body.clone());
     if let Some(last) = tags.next.as_ref().filter(|_| page.n > 0) {
         let link = next_link(&surface.path(format_args!("{name}/tags/list")), page.n, last.as_str(), None);
-        response.headers_mut().insert(header::LINK, response::header_value(link)?);
+        response.headers_mut().insert(header::LINK, header_value(link)?);
     }
     Ok(response)
 }
@@ -36,7 +36,7 @@ pub(crate) fn list_names(surface: &Surface, parts: &Parts) -> Result<Response, F
     let mut response = response::json(StatusCode::OK, json!({ "repositories": entries }).to_string());
     if let Some(last) = names.entries.last().filter(|_| names.more) {
         let link = next_link(&surface.path(format_args!("_catalog")), page.n, last.as_str(), None);
-        response.headers_mut().insert(header::LINK, response::header_value(link)?);
+        response.headers_mut().insert(header::LINK, header_value(link)?);
     }
     Ok(response)
 }

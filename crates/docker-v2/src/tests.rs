@@ -5,9 +5,13 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
+use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
+use supercargo_eventlog::{Origin, RepositoryConfig};
+use supercargo_http::request::REQUEST_ID;
 use supercargo_model::{Algorithm, Digest, media_type};
 use supercargo_registry::Options;
 use tower::ServiceExt;
@@ -19,6 +23,7 @@ const PREFIX: &str = "/below/docker-local";
 /// A surface over an empty registry, which goes when it is dropped.
 struct Fixture {
     router: Router,
+    registry: Arc<Registry>,
     prefix: &'static str,
     _folder: tempfile::TempDir,
 }
@@ -49,9 +54,9 @@ impl Fixture {
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         registry.ensure_first_repository().await.unwrap();
         let mount = Mount { repository: RepoKey::parse("docker-local").unwrap(), prefix: prefix.to_owned() };
-        let router =
-            router(registry, mount, Settings { authority: None, body_timeout: Duration::from_secs(30) });
-        Fixture { router, prefix, _folder: folder }
+        let settings = Settings { authority: None, body_timeout: Duration::from_secs(30) };
+        let router = router(Arc::clone(&registry), mount, settings);
+        Fixture { router, registry, prefix, _folder: folder }
     }
 
     /// `path` begins with the prefix where it is a Location, and is put below it where it is not.
@@ -529,4 +534,59 @@ async fn a_caller_is_who_the_request_says_within_limits() {
     assert_eq!(origin.user_agent.unwrap().len(), ORIGIN_TEXT_BYTES_MAX);
     assert_eq!(origin.request_id.as_deref(), Some("r-1"));
     assert_eq!(origin.remote, Some(IpAddr::from([127, 0, 0, 1])));
+}
+
+/// Clients that speak both go on to V1 where nothing looks like V2.
+#[tokio::test]
+async fn a_repository_that_speaks_v1_alone_shows_nothing_of_v2() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(Options::new(folder.path())).unwrap();
+    let repository = RepoKey::parse("old").unwrap();
+    let config = RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..RepositoryConfig::default() };
+    let system = supercargo_registry::Caller::system(Api::Startup);
+    registry.create_repository(&system, &repository, config).await.unwrap();
+    let mount = Mount { repository, prefix: String::new() };
+    let settings = Settings { authority: None, body_timeout: Duration::from_secs(30) };
+    let router = router(registry, mount, settings);
+    for (method, path) in [
+        ("GET", "/v2/"),
+        ("GET", "/v2"),
+        ("GET", "/v2/token"),
+        ("POST", "/v2/a/blobs/uploads/"),
+        ("PUT", "/v2/a/manifests/latest"),
+        ("GET", "/v2/a/tags/list"),
+        ("GET", "/v2/x"),
+    ] {
+        let request = http::Request::builder().method(method).uri(path).body(Body::from("x")).unwrap();
+        let refused = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(refused.status(), 404, "{method} {path}");
+        for header in [response::API_VERSION, header::WWW_AUTHENTICATE] {
+            assert!(!refused.headers().contains_key(&header), "{method} {path}: {header}");
+        }
+    }
+}
+
+/// Docker before 1.10 reads no manifest of its successors', and goes on to V1 where it hears that there is none.
+#[tokio::test]
+async fn a_docker_that_knows_schema_1_alone_is_sent_to_v1_where_that_is_spoken() {
+    let surface = Fixture::new("").await;
+    surface.push_image("a", "t", "").await;
+    let (old, new) = (("user-agent", "docker/1.9.1 go/go1.4.2"), ("user-agent", "docker/1.10.3"));
+    let path = "/v2/a/manifests/t";
+    assert_eq!(surface.send("GET", path, &[old], Body::empty()).await.status, 200);
+    let both = supercargo_registry::RepositoryChange {
+        docker_api_version: Some(DockerApiVersion::Both),
+        ..Default::default()
+    };
+    let (system, repository) =
+        (supercargo_registry::Caller::system(Api::Startup), RepoKey::parse("docker-local").unwrap());
+    surface.registry.configure_repository(&system, &repository, both).await.unwrap();
+    let refused = surface.send("GET", path, &[old], Body::empty()).await;
+    assert_eq!((refused.status, &*refused.code()), (404, "MANIFEST_UNKNOWN"));
+    assert_eq!(surface.send("GET", path, &[new], Body::empty()).await.status, 200);
+    // What it can read it gets.
+    let layer = surface.push_blob("a", b"layer").await;
+    let schema1 = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{layer}"}}],"history":[{{}}]}}"#);
+    assert_eq!(surface.push_manifest("a", "u", media_type::DOCKER_SCHEMA1, &schema1).await.status, 201);
+    assert_eq!(surface.send("GET", "/v2/a/manifests/u", &[old], Body::empty()).await.status, 200);
 }

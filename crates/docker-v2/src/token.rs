@@ -14,13 +14,13 @@ use supercargo_access::{
     Access, Authority, Credentials, Login, Method as By, Refused, Resource, Secret, token,
 };
 use supercargo_eventlog::Actor;
+use supercargo_http::body::{BodyStream, ReadError};
+use supercargo_http::response;
 use supercargo_model::account::TokenKind;
 
 use crate::Surface;
-use crate::body::{BodyStream, ReadError};
 use crate::error::{Code, Failure};
 use crate::gate::{credentials, refusal};
-use crate::response;
 
 /// Largest form that is read, in bytes: an identity token in place of a password has some thousand.
 const FORM_BYTES_MAX: usize = 64 * 1024;

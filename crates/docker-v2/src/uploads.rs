@@ -4,11 +4,12 @@
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
+use supercargo_http::body::{BodyStream, content_length};
+use supercargo_http::response::{empty, header_value};
 use supercargo_model::{Algorithm, Digest, RepoName};
 use supercargo_registry::{Error, UploadId};
 
 use crate::Surface;
-use crate::body::{BodyStream, content_length};
 use crate::error::{Code, Failure};
 use crate::query::Query;
 use crate::range::ChunkRange;
@@ -139,7 +140,7 @@ pub(crate) async fn finish(
 /// `DELETE /v2/<name>/blobs/uploads/<id>`: the session and its bytes are gone.
 pub(crate) async fn cancel(surface: &Surface, name: &RepoName, id: UploadId) -> Result<Response, Failure> {
     surface.registry.cancel_upload(surface.repository(), name, id).await?;
-    Ok(response::empty(StatusCode::NO_CONTENT))
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 /// How many bytes are about to come, where that is known and they are any.
@@ -191,23 +192,20 @@ fn session(
     id: UploadId,
     received: u64,
 ) -> Result<Response, Failure> {
-    let mut response = response::empty(status);
+    let mut response = empty(status);
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, surface.upload_location(name, id)?);
     headers.insert(header::RANGE, response::received_range(received));
-    headers.insert(UPLOAD_UUID, response::header_value(id.to_string())?);
+    headers.insert(UPLOAD_UUID, header_value(id.to_string())?);
     Ok(response)
 }
 
 /// The answer for a blob that is in its place.
 fn stored(surface: &Surface, name: &RepoName, digest: &Digest) -> Result<Response, Failure> {
     let digest = digest.to_string();
-    let mut response = response::empty(StatusCode::CREATED);
+    let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(
-        header::LOCATION,
-        response::header_value(surface.path(format_args!("{name}/blobs/{digest}")))?,
-    );
-    headers.insert(CONTENT_DIGEST, response::header_value(digest)?);
+    headers.insert(header::LOCATION, header_value(surface.path(format_args!("{name}/blobs/{digest}")))?);
+    headers.insert(CONTENT_DIGEST, header_value(digest)?);
     Ok(response)
 }

@@ -2,13 +2,14 @@
 //! written down from time to time.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use supercargo_access::oidc::{Provider, ProviderSettings};
 use supercargo_access::{
-    Authority, AuthoritySettings, Directory, DirectoryError, Passwords, Secret, SigningKeys, token,
+    Authority, AuthoritySettings, Directory, DirectoryError, Passwords, Secret, SessionKey, SigningKeys,
+    token,
 };
 use supercargo_eventlog::event::TokenUse;
 use supercargo_model::Timestamp;
@@ -69,18 +70,30 @@ pub(crate) fn start(
     registry: &Arc<Registry>,
     providers: Vec<Provider>,
 ) -> Result<Arc<Authority>, Failure> {
-    let folder = data.join(KEYS);
-    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(Failure::Failed(format!("{}: {e}", folder.display())));
-        }
-        _ => {}
-    }
-    let keys = SigningKeys::open(&folder).map_err(Failure::failed)?;
+    let keys = SigningKeys::open(&keys_folder(data)?).map_err(Failure::failed)?;
     let directory = Arc::new(Recorded(Arc::clone(registry)));
     let authority = Authority::start(directory, keys, AuthoritySettings::default());
     let authority = authority.map_err(Failure::failed)?;
     Ok(Arc::new(authority.with_providers(providers)))
+}
+
+/// The key of session tokens, which V1 clients are given with accounts and without. Blocks on the disk.
+///
+/// # Errors
+/// [`Failure::Failed`] where it can't be read or made.
+pub(crate) fn sessions(data: &Path) -> Result<Arc<SessionKey>, Failure> {
+    SessionKey::open(&keys_folder(data)?).map(Arc::new).map_err(Failure::failed)
+}
+
+/// Where signing keys lie, for the server's user alone.
+fn keys_folder(data: &Path) -> Result<PathBuf, Failure> {
+    let folder = data.join(KEYS);
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Failure::Failed(format!("{}: {e}", folder.display())))
+        }
+        _ => Ok(folder),
+    }
 }
 
 /// Makes the first administrator where there is none yet. `given` is the password in a file; without one it is

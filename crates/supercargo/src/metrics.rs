@@ -70,10 +70,13 @@ struct OutcomeLabels {
 /// What kind of endpoint a path is: a handful of words.
 pub(crate) fn route_of(path: &str) -> &'static str {
     match path {
-        "/v2" | "/v2/" => return "ping",
+        "/v2" | "/v2/" | "/_ping" => return "ping",
         "/healthz" | "/readyz" | "/metrics" => return "probe",
         _ if path.starts_with("/api/supercargo/") => return "admin",
         _ => {}
+    }
+    if let Some(below) = path.strip_prefix("/v1/") {
+        return v1_route_of(below.strip_suffix('/').unwrap_or(below));
     }
     // Names hold slashes, so what an endpoint is stands at the end of its path.
     if path.contains("/blobs/uploads/") {
@@ -90,6 +93,28 @@ pub(crate) fn route_of(path: &str) -> &'static str {
         "catalog"
     } else {
         "other"
+    }
+}
+
+/// The same for what is below `/v1/`.
+fn v1_route_of(below: &str) -> &'static str {
+    match below {
+        "_ping" => return "ping",
+        "search" => return "search",
+        _ => {}
+    }
+    let (noun, rest) = below.split_once('/').unwrap_or((below, ""));
+    let end = rest.rsplit('/').next().unwrap_or_default();
+    match (noun, end) {
+        ("users", _) => "users",
+        ("images", "json") => "image",
+        ("images", "layer") => "layer",
+        ("images", "checksum") => "checksum",
+        ("images", "ancestry") => "ancestry",
+        ("images", "files") => "files",
+        ("repositories", _) if rest.contains("/tags") => "tags",
+        ("repositories", _) => "repository",
+        _ => "other",
     }
 }
 
@@ -341,6 +366,20 @@ mod tests {
             ("/v2/a/blobs/uploads/0-1", "upload"),
             ("/v2/a/tags/list", "tags"),
             ("/v2/a/referrers/sha256:00", "referrers"),
+            ("/_ping", "ping"),
+            ("/v1/_ping", "ping"),
+            ("/v1/search", "search"),
+            ("/v1/users/", "users"),
+            ("/v1/images/0f/json", "image"),
+            ("/v1/images/0f/layer", "layer"),
+            ("/v1/images/0f/checksum", "checksum"),
+            ("/v1/images/0f/ancestry/", "ancestry"),
+            ("/v1/images/0f/files", "files"),
+            ("/v1/images/0f/else", "other"),
+            ("/v1/repositories/a/b/", "repository"),
+            ("/v1/repositories/a/b/images", "repository"),
+            ("/v1/repositories/a/b/tags/latest", "tags"),
+            ("/v1/", "other"),
             ("/api/supercargo/v1/log", "admin"),
             ("/metrics", "probe"),
             ("/", "other"),

@@ -4,4 +4,5 @@
 mod directory;
 mod identity_tokens;
 mod logins;
+mod sessions;
 mod tokens;

@@ -9,7 +9,7 @@ use supercargo_model::{RepoKey, RepoName};
 
 use crate::directory::{NOW, PASSWORD, SERVICE, World, after, basic, group, key, name, person, user_name};
 
-fn give(world: &World, kind: TokenKind, expires_after: Option<u64>) -> MintedToken {
+pub(crate) fn give(world: &World, kind: TokenKind, expires_after: Option<u64>) -> MintedToken {
     let minted = mint(kind, NOW).unwrap();
     let token = Token {
         user: user_name("ann"),

@@ -6,6 +6,7 @@
 //! the protocol (docker-v1), and how one is converted into the other (`supercargo_model::v1`).
 
 mod brought;
+mod files;
 mod layers;
 mod tags;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use supercargo_access::Authority;
 use supercargo_access::oidc::Provider;
-use supercargo_docker_v2::{Mount, Settings};
+use supercargo_http::Mount;
 use supercargo_registry::Registry;
 use supercargo_workers::Workers;
 use tokio::net::TcpListener;
@@ -163,7 +163,12 @@ async fn with_registry(
         true => Some(with_accounts(config, registry, access, json).await?),
         false => None,
     };
-    let settings = Settings { authority: authority.clone(), body_timeout: config.http.body_timeout };
+    let body_timeout = config.http.body_timeout;
+    let v2 = supercargo_docker_v2::Settings { authority: authority.clone(), body_timeout };
+    let data = config.data.clone();
+    let sessions = tokio::task::spawn_blocking(move || accounts::sessions(&data));
+    let sessions = sessions.await.map_err(Failure::failed)??;
+    let v1 = supercargo_docker_v1::Settings { authority: authority.clone(), sessions, body_timeout };
     let mut listeners = Vec::new();
     let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;
     let mut self_signed = Vec::new();
@@ -180,8 +185,10 @@ async fn with_registry(
             Spoken::Redirect(to) => Surfaces::Redirect(to.clone()),
             Spoken::Http | Spoken::Https(_) => {
                 let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
-                let protocol = supercargo_docker_v2::router(Arc::clone(registry), mount, settings.clone());
+                let old = supercargo_docker_v1::router(Arc::clone(registry), mount.clone(), v1.clone());
+                let protocol = supercargo_docker_v2::router(Arc::clone(registry), mount, v2.clone());
                 let router = with_cors(protocol, &config.http.cors_origins)
+                    .merge(old)
                     .merge(supercargo_admin::router(Arc::clone(registry), authority.clone()));
                 Surfaces::Router(router)
             }

@@ -22,7 +22,7 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// A request body's data. Ends with an error of kind [`io::ErrorKind::TimedOut`] where the client sends
 /// nothing for too long, and of kind [`io::ErrorKind::UnexpectedEof`] where it vanishes or sends less than it
 /// announced (the HTTP layer below counts).
-pub(crate) struct BodyStream {
+pub struct BodyStream {
     body: Body,
     patience: Duration,
     /// Whether the client waits for leave to send (`Expect: 100-continue`), which the first read gives.
@@ -33,8 +33,8 @@ pub(crate) struct BodyStream {
 }
 
 impl BodyStream {
-    /// `patience` is how long the client may send nothing.
-    pub(crate) fn new(headers: &HeaderMap, body: Body, patience: Duration) -> BodyStream {
+    /// A request's body. `patience` is how long the client may send nothing.
+    pub fn new(headers: &HeaderMap, body: Body, patience: Duration) -> BodyStream {
         let awaits_leave = headers.contains_key(header::EXPECT);
         BodyStream { body, patience, awaits_leave, deadline: None, ended: false }
     }
@@ -44,7 +44,7 @@ impl BodyStream {
     /// # Errors
     /// [`ReadError::TooLarge`] where it is longer or says that it will be; [`Error::BodyTimeout`] and
     /// [`Error::BodyIncomplete`] where it ends before its end.
-    pub(crate) async fn read_whole(&mut self, headers: &HeaderMap, limit: usize) -> Result<Bytes, ReadError> {
+    pub async fn read_whole(&mut self, headers: &HeaderMap, limit: usize) -> Result<Bytes, ReadError> {
         let announced = content_length(headers);
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(ReadError::TooLarge);
@@ -80,7 +80,7 @@ impl BodyStream {
 
     /// Reads on, within bounds, what nobody wants any more. A client that still waits for leave to send is
     /// not given it.
-    pub(crate) async fn discard(&mut self) {
+    pub async fn discard(&mut self) {
         if self.awaits_leave {
             return;
         }
@@ -139,7 +139,7 @@ impl Stream for BodyStream {
 
 /// Why a body could not be had whole.
 #[derive(Debug)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// It is over the limit.
     TooLarge,
     /// It did not come.
@@ -147,7 +147,7 @@ pub(crate) enum ReadError {
 }
 
 /// What Content-Length says, where it is there.
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
