@@ -20,13 +20,17 @@ use futures_util::stream;
 use parking_lot::Mutex;
 use supercargo_blobs::{Existing, StoreOptions, Verified};
 use supercargo_eventlog::{Actor, Api, Origin};
-use supercargo_model::{Algorithm, Digest, Reference, RepoKey, RepoName, Tag, Timestamp, media_type};
+use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
+use supercargo_model::{
+    Algorithm, Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp, media_type,
+};
 use tokio::sync::mpsc;
 
 use crate::command::{CollectCursor, Collected, Command, GcPolicy};
 use crate::ledger::Payload;
 use crate::pushes::digest_of;
 use crate::reads::BlobContent;
+use crate::v1::{V1ImageInfo, Viewer};
 use crate::{Caller, Clock, Condition, Error, ManifestPush, Options, Registry, Result};
 
 // ---- turns ----
@@ -161,6 +165,7 @@ struct Scene {
     config: Bytes,
     image: Bytes,
     index: Bytes,
+    clock: Arc<ManualClock>,
     /// Who holds the lock of the layer's digest, between publishing and its record.
     publishing: Mutex<Option<usize>>,
 }
@@ -169,6 +174,11 @@ const LEASE: Duration = Duration::from_secs(3600);
 
 fn repository() -> RepoKey {
     "r".parse().unwrap()
+}
+
+/// The repository that speaks V1.
+fn v1_repository() -> RepoKey {
+    "v".parse().unwrap()
 }
 
 fn tag(tag: &str) -> Tag {
@@ -188,7 +198,7 @@ fn body(bytes: Bytes) -> impl futures_util::Stream<Item = std::io::Result<Bytes>
 }
 
 impl Scene {
-    fn new(registry: &Arc<Registry>, number: usize) -> Scene {
+    fn new(registry: &Arc<Registry>, clock: &Arc<ManualClock>, number: usize) -> Scene {
         let layer = Bytes::from(format!("{number:0300}"));
         let config = Bytes::from(format!("{number:040}"));
         let image = Bytes::from(format!(
@@ -205,6 +215,7 @@ impl Scene {
             layer,
             config,
             image,
+            clock: Arc::clone(clock),
             publishing: Mutex::new(None),
         }
     }
@@ -287,13 +298,145 @@ impl Scene {
     }
 }
 
+/// A V1 image of a scene: its base has the scene's layer, and its child the config.
+#[derive(Debug, Clone, Copy)]
+enum V1 {
+    Base,
+    Child,
+}
+
+impl Scene {
+    fn v1_id(&self, which: V1) -> ImageId {
+        let named_by = match which {
+            V1::Base => &self.layer,
+            V1::Child => &self.config,
+        };
+        ImageId::parse(&digest(named_by).hex()).unwrap()
+    }
+
+    fn v1_json(&self, which: V1) -> Bytes {
+        let id = self.v1_id(which);
+        Bytes::from(match which {
+            V1::Base => format!(r#"{{"id":"{id}"}}"#),
+            V1::Child => format!(r#"{{"id":"{id}","parent":"{}"}}"#, self.v1_id(V1::Base)),
+        })
+    }
+
+    fn v1_layer(&self, which: V1) -> &Bytes {
+        match which {
+            V1::Base => &self.layer,
+            V1::Child => &self.config,
+        }
+    }
+
+    /// An image's JSON and layer come, as one step.
+    async fn v1_put(&self, which: V1, principal: usize) {
+        let (caller, id, json) = (caller(principal), self.v1_id(which), self.v1_json(which));
+        let (viewer, session) = (viewer(&caller), format!("{principal}"));
+        let (repository, layer) = (v1_repository(), self.v1_layer(which).clone());
+        match self.registry.v1_put_json(&repository, viewer, &session, &id, json).await {
+            // Somebody was faster.
+            Err(Error::ImageExists(_)) => return,
+            put => put.unwrap(),
+        }
+        self.registry.v1_put_layer(&repository, viewer, &session, &id, body(layer)).await.unwrap();
+    }
+
+    async fn v1_finish(&self, which: V1, principal: usize) {
+        let (caller, id, json) = (caller(principal), self.v1_id(which), self.v1_json(which));
+        let (viewer, session) = (viewer(&caller), format!("{principal}"));
+        if self.registry.v1_is_uploading(&v1_repository(), &session, &id) {
+            let checksum = digest(&[&json, &b"\n"[..], self.v1_layer(which)].concat().into());
+            self.registry
+                .v1_put_checksum(&v1_repository(), viewer, &session, &id, checksum, None)
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn v1_is_there(&self, which: V1, principal: usize) -> bool {
+        let (caller, id) = (caller(principal), self.v1_id(which));
+        match self.registry.v1_check_image(&v1_repository(), viewer(&caller), &id).await {
+            Ok(_) => true,
+            Err(Error::ImageUnknown(_)) => false,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    async fn v1_tag(&self, name: &RepoName, which: &str, principal: usize) -> Result<()> {
+        let caller = caller(principal);
+        let (child, tag) = (self.v1_id(V1::Child), tag(which));
+        self.registry.v1_set_tag(&v1_repository(), viewer(&caller), name, &tag, &child).await
+    }
+
+    /// Pushes both images, as a whole.
+    async fn v1_push(&self, name: &RepoName, which: &str, principal: usize) {
+        for image in [V1::Base, V1::Child] {
+            if !self.v1_is_there(image, principal).await {
+                self.v1_put(image, principal).await;
+                self.v1_finish(image, principal).await;
+            }
+        }
+        self.v1_tag(name, which, principal).await.unwrap();
+    }
+
+    /// Reads both images from one name alone, and compares every byte.
+    fn v1_pull(&self, name: &RepoName) -> Result<()> {
+        let nobody = caller(99);
+        let viewer = Viewer { caller: &nobody, name: Some(name), may_read: &|_| false };
+        for which in [V1::Base, V1::Child] {
+            let id = self.v1_id(which);
+            let found = self.registry.v1_find(&v1_repository(), viewer, &id)?;
+            let found = found.ok_or(Error::ImageUnknown(id))?;
+            assert_eq!(self.registry.v1_image_json(&found)?, self.v1_json(which));
+            let bytes = match self.registry.v1_layer(&found)? {
+                BlobContent::Inline(bytes) => bytes,
+                BlobContent::File(file) => file.bytes().unwrap(),
+            };
+            assert_eq!(&bytes, self.v1_layer(which));
+        }
+        Ok(())
+    }
+
+    async fn v1_delete_tag(&self, name: &RepoName, which: &str) {
+        let (reference, condition) = (Reference::Tag(tag(which)), Condition::default());
+        let deleted =
+            self.registry.delete_manifest(&caller(9), &v1_repository(), name, &reference, &condition).await;
+        match deleted {
+            Ok(()) | Err(Error::ManifestUnknown(_)) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    fn v1_tagged(&self, name: &RepoName, which: &str) -> bool {
+        self.registry.tag_target(&v1_repository(), name, &tag(which)).is_ok()
+    }
+}
+
+/// Sees every name.
+fn viewer(caller: &Caller) -> Viewer<'_> {
+    Viewer { caller, name: None, may_read: &|_| true }
+}
+
+/// What must be there at the end.
+enum Wanted {
+    Manifest(RepoName, Bytes),
+    /// Both V1 images.
+    Images(RepoName),
+}
+
+impl Wanted {
+    fn pull(&self, scene: &Scene) -> Result<()> {
+        match self {
+            Wanted::Manifest(name, manifest) => scene.pull(name, manifest),
+            Wanted::Images(name) => scene.v1_pull(name),
+        }
+    }
+}
+
 /// Runs a scenario in every order. `given` sets the scene; `then` is asked at the end of each order, after a
-/// collection, for the manifests that must still be there.
-async fn in_every_order(
-    given: fn(Arc<Scene>) -> Run,
-    roles: &[Role],
-    then: fn(&Scene) -> Vec<(RepoName, Bytes)>,
-) {
+/// collection, for what must still be there.
+async fn in_every_order(given: fn(Arc<Scene>) -> Run, roles: &[Role], then: fn(&Scene) -> Vec<Wanted>) {
     // In memory where there is such a place: nothing here is about disks.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
@@ -306,10 +449,12 @@ async fn in_every_order(
     })
     .unwrap();
     registry.create_repository(&caller(9), &repository(), Default::default()).await.unwrap();
+    let v1 = RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..Default::default() };
+    registry.create_repository(&caller(9), &v1_repository(), v1).await.unwrap();
 
     let steps: Vec<usize> = roles.iter().map(|role| role.steps).collect();
     for (number, order) in orders(&steps).into_iter().enumerate() {
-        let scene = Arc::new(Scene::new(&registry, number));
+        let scene = Arc::new(Scene::new(&registry, &clock, number));
         given(Arc::clone(&scene)).await;
         let (signal, signals) = mpsc::unbounded_channel();
         let mut tasks = Vec::new();
@@ -335,8 +480,8 @@ async fn in_every_order(
 
         registry.collect(&caller(9), None, |_| {}).await.unwrap();
         let wanted = then(&scene);
-        for (name, manifest) in &wanted {
-            scene.pull(name, manifest).unwrap_or_else(|e| panic!("order {order:?}: {e:?}"));
+        for wanted in &wanted {
+            wanted.pull(&scene).unwrap_or_else(|e| panic!("order {order:?}: {e:?}"));
         }
         // Once every promise has run out, what no tag reaches is gone, file and all.
         clock.0.fetch_add(i64::try_from(LEASE.as_micros()).unwrap(), Ordering::SeqCst);
@@ -344,8 +489,8 @@ async fn in_every_order(
         if wanted.is_empty() {
             assert!(registry.blobs.read(&digest(&scene.layer)).is_err(), "order {order:?} leaves a file");
         } else {
-            for (name, manifest) in &wanted {
-                scene.pull(name, manifest).unwrap_or_else(|e| panic!("order {order:?}, later: {e:?}"));
+            for wanted in &wanted {
+                wanted.pull(&scene).unwrap_or_else(|e| panic!("order {order:?}, later: {e:?}"));
             }
         }
     }
@@ -479,11 +624,83 @@ fn deleter(scene: Arc<Scene>, mut turns: Turns) -> Run {
     })
 }
 
+const V1_PUSHER_STEPS: usize = 7;
+
+/// Pushes both V1 images as a client does, each if it is not there, and tags them `one`.
+fn v1_pusher(scene: Arc<Scene>, mut turns: Turns) -> Run {
+    Box::pin(async move {
+        for which in [V1::Base, V1::Child] {
+            turns.next().await;
+            let there = scene.v1_is_there(which, 1).await;
+            turns.next().await;
+            if !there {
+                scene.v1_put(which, 1).await;
+            }
+            turns.next().await;
+            if !there {
+                scene.v1_finish(which, 1).await;
+            }
+        }
+        turns.next().await;
+        let tagged = scene.v1_tag(&scene.name, "one", 1).await;
+        tagged.unwrap_or_else(|e| panic!("the registry promised what it then lacked: {e:?}"));
+        scene.v1_pull(&scene.name).unwrap();
+        turns.signal(Signal::Done);
+    })
+}
+
+/// Sets a tag in the steps that this has: the images are found, and then it is decided. Where they are somewhere else
+/// by then, they are found again.
+async fn v1_tag_in_steps(scene: &Scene, turns: &mut Turns, name: &RepoName, principal: usize) -> Result<()> {
+    let (caller, id, repository) = (caller(principal), scene.v1_id(V1::Child), v1_repository());
+    turns.next().await;
+    let image = scene.registry.v1_check_image(&repository, viewer(&caller), &id).await;
+    let found = image.and_then(|image| scene.registry.v1_chain(&repository, viewer(&caller), image));
+    turns.next().await;
+    let chain = found?;
+    let command = Command::SetImageTag {
+        repository,
+        name: name.clone(),
+        tag: tag("one"),
+        id,
+        json: chain[0].image.json,
+        held_in: chain.iter().map(|found: &V1ImageInfo| found.held_in.clone()).collect(),
+        conversion: None,
+    };
+    match scene.registry.ledger.submit(&caller, command, Payload::None).await {
+        Err(Error::ImageUnknown(_)) => scene.v1_tag(name, "one", principal).await,
+        submitted => submitted.map(|_| ()),
+    }
+}
+
+/// Tags the images in the first name.
+fn v1_tagger(scene: Arc<Scene>, mut turns: Turns) -> Run {
+    Box::pin(async move {
+        v1_tag_in_steps(&scene, &mut turns, &scene.name, 1).await.unwrap();
+        scene.v1_pull(&scene.name).unwrap();
+        turns.signal(Signal::Done);
+    })
+}
+
+/// Tags the images in the other.
+fn v1_other_tagger(scene: Arc<Scene>, mut turns: Turns) -> Run {
+    Box::pin(async move {
+        v1_tag_in_steps(&scene, &mut turns, &scene.other, 1).await.unwrap();
+        turns.signal(Signal::Done);
+    })
+}
+
 // ---- the scenarios ----
 
-fn image_if_tagged(scene: &Scene) -> Vec<(RepoName, Bytes)> {
+fn image_if_tagged(scene: &Scene) -> Vec<Wanted> {
     let there = tagged(scene, &scene.name, "one") || tagged(scene, &scene.name, "two");
-    if there { vec![(scene.name.clone(), scene.image.clone())] } else { Vec::new() }
+    if there { vec![Wanted::Manifest(scene.name.clone(), scene.image.clone())] } else { Vec::new() }
+}
+
+/// The V1 images, in each name that has a tag.
+fn images_where_tagged(scene: &Scene) -> Vec<Wanted> {
+    let names = [&scene.name, &scene.other].into_iter();
+    names.filter(|name| scene.v1_tagged(name, "one")).cloned().map(Wanted::Images).collect()
 }
 
 /// The image was there and is an orphan; it is pushed again while it is collected, and deleted at some point.
@@ -537,7 +754,8 @@ async fn a_blob_is_mounted_from_a_name_that_is_deleted() {
         Role { steps: 3, act: collector },
         Role { steps: 1, act: name_deleter },
     ];
-    in_every_order(given, &roles, |scene| vec![(scene.name.clone(), scene.image.clone())]).await;
+    in_every_order(given, &roles, |scene| vec![Wanted::Manifest(scene.name.clone(), scene.image.clone())])
+        .await;
 }
 
 /// Two push the same layer into a name that is new, and the tag of one of them is deleted.
@@ -608,5 +826,113 @@ async fn an_index_lists_a_manifest_that_was_seen_while_it_became_an_orphan() {
         Role { steps: 3, act: collector },
         Role { steps: 1, act: deleter },
     ];
-    in_every_order(given, &roles, |scene| vec![(scene.name.clone(), scene.index.clone())]).await;
+    in_every_order(given, &roles, |scene| vec![Wanted::Manifest(scene.name.clone(), scene.index.clone())])
+        .await;
+}
+
+/// V1 images are orphans of a name; they are pushed again while they are collected.
+#[tokio::test]
+async fn v1_orphans_are_pushed_again_while_they_are_collected() {
+    let given = |scene: Arc<Scene>| -> Run {
+        Box::pin(async move {
+            scene.v1_push(&scene.other, "old", 0).await;
+            scene.v1_delete_tag(&scene.other, "old").await;
+        })
+    };
+    let roles = [Role { steps: V1_PUSHER_STEPS, act: v1_pusher }, Role { steps: 3, act: collector }];
+    in_every_order(given, &roles, images_where_tagged).await;
+}
+
+/// V1 images are pushed that are in another name, whose tag is deleted meanwhile.
+#[tokio::test]
+async fn v1_images_are_pushed_while_they_become_orphans() {
+    let given =
+        |scene: Arc<Scene>| -> Run { Box::pin(async move { scene.v1_push(&scene.other, "old", 0).await }) };
+    let old_deleter = |scene: Arc<Scene>, mut turns: Turns| -> Run {
+        Box::pin(async move {
+            turns.next().await;
+            scene.v1_delete_tag(&scene.other, "old").await;
+            turns.signal(Signal::Done);
+        })
+    };
+    let roles = [
+        Role { steps: V1_PUSHER_STEPS, act: v1_pusher },
+        Role { steps: 2, act: swift_collector },
+        Role { steps: 1, act: old_deleter },
+    ];
+    in_every_order(given, &roles, images_where_tagged).await;
+}
+
+/// V1 images were pushed so long ago that they are due, and their pusher comes back for them.
+#[tokio::test]
+async fn v1_images_that_waited_too_long_are_tagged_while_they_are_collected() {
+    let given = |scene: Arc<Scene>| -> Run {
+        Box::pin(async move {
+            for which in [V1::Base, V1::Child] {
+                scene.v1_put(which, 1).await;
+                scene.v1_finish(which, 1).await;
+            }
+            let long = i64::try_from(3 * LEASE.as_micros()).unwrap();
+            scene.clock.0.fetch_add(long, Ordering::SeqCst);
+        })
+    };
+    let roles = [Role { steps: V1_PUSHER_STEPS, act: v1_pusher }, Role { steps: 3, act: collector }];
+    in_every_order(given, &roles, images_where_tagged).await;
+}
+
+/// Two tags take the same V1 images out of the same waiting room, and one of them is deleted.
+#[tokio::test]
+async fn v1_images_are_tagged_twice_at_once() {
+    let given = |scene: Arc<Scene>| -> Run {
+        Box::pin(async move {
+            for which in [V1::Base, V1::Child] {
+                scene.v1_put(which, 1).await;
+                scene.v1_finish(which, 1).await;
+            }
+        })
+    };
+    let other_deleter = |scene: Arc<Scene>, mut turns: Turns| -> Run {
+        Box::pin(async move {
+            turns.next().await;
+            scene.v1_delete_tag(&scene.other, "one").await;
+            turns.signal(Signal::Done);
+        })
+    };
+    let roles = [
+        Role { steps: 2, act: v1_tagger },
+        Role { steps: 2, act: v1_other_tagger },
+        Role { steps: 1, act: other_deleter },
+        Role { steps: 2, act: swift_collector },
+    ];
+    in_every_order(given, &roles, images_where_tagged).await;
+}
+
+/// A name is deleted with the V1 images that somebody is about to tag: they are tagged whole, or not at all.
+#[tokio::test]
+async fn a_name_is_deleted_while_its_v1_images_are_tagged_elsewhere() {
+    let given =
+        |scene: Arc<Scene>| -> Run { Box::pin(async move { scene.v1_push(&scene.other, "one", 0).await }) };
+    let tagger = |scene: Arc<Scene>, mut turns: Turns| -> Run {
+        Box::pin(async move {
+            match v1_tag_in_steps(&scene, &mut turns, &scene.name, 1).await {
+                Ok(()) => scene.v1_pull(&scene.name).unwrap(),
+                Err(Error::ImageUnknown(_)) => assert!(!scene.v1_tagged(&scene.name, "one")),
+                Err(e) => panic!("{e}"),
+            }
+            turns.signal(Signal::Done);
+        })
+    };
+    let name_deleter = |scene: Arc<Scene>, mut turns: Turns| -> Run {
+        Box::pin(async move {
+            turns.next().await;
+            scene.registry.delete_name(&caller(9), &v1_repository(), &scene.other).await.unwrap();
+            turns.signal(Signal::Done);
+        })
+    };
+    let roles = [
+        Role { steps: 2, act: tagger },
+        Role { steps: 3, act: collector },
+        Role { steps: 1, act: name_deleter },
+    ];
+    in_every_order(given, &roles, images_where_tagged).await;
 }

@@ -130,6 +130,8 @@ pub(crate) struct Room {
 #[derive(Debug)]
 struct Quota {
     of: String,
+    /// Whether it is the repository's.
+    of_repository: bool,
     bytes: u64,
     used: u64,
 }
@@ -152,15 +154,23 @@ impl Room {
         let mut quotas = Vec::new();
         if let Some(bytes) = rules.quota {
             let used = view.row::<UsageByRepository>(key).map_or(0, |usage| usage.bytes);
-            quotas.push(Quota { of: format!("repository {key}"), bytes, used });
+            quotas.push(Quota { of: format!("repository {key}"), of_repository: true, bytes, used });
         }
         let of_name = rules.name_quotas.iter().filter(|quota| quota.names.matches(name.as_str()));
         if let Some(bytes) = of_name.map(|quota| quota.bytes).min() {
             let usage = id.and_then(|id| view.row::<NameUsage>(&id)).map(|row| row.usage);
             let used = usage.map_or(0, |usage| usage.own_bytes.saturating_add(usage.shared_bytes));
-            quotas.push(Quota { of: format!("repository name {name}"), bytes, used });
+            quotas.push(Quota { of: format!("repository name {name}"), of_repository: false, bytes, used });
         }
         Room { blob_bytes_max: rules.blob_bytes_max, quotas }
+    }
+
+    /// The room where so many bytes leave another name of the repository at the same moment.
+    pub(crate) fn less(mut self, bytes: u64) -> Room {
+        for quota in self.quotas.iter_mut().filter(|quota| quota.of_repository) {
+            quota.used = quota.used.saturating_sub(bytes);
+        }
+        self
     }
 
     /// Refuses a content for which there is no room left.

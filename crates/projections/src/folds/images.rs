@@ -8,9 +8,9 @@ use super::contents::{self, Change};
 use super::{Loss, Name, names};
 use crate::tables::{
     Contents, ImageRow, Images, ImagesById, LayerRow, Layers, Manifests, ReferenceKind, References, Source,
-    Views, Wait,
+    Views, Wait, prefix,
 };
-use crate::working::{Base, Working};
+use crate::working::{Base, Rows, Working};
 
 /// An image was pushed into a name, with its layer.
 pub(super) fn pushed<B: Base>(state: &mut Working<B>, name: Name<'_>, image: &V1Image, record: &Record) {
@@ -19,13 +19,18 @@ pub(super) fn pushed<B: Base>(state: &mut Working<B>, name: Name<'_>, image: &V1
     if state.get::<Manifests>(&key).is_some() {
         return;
     }
-    if state.get::<Images>(&key).is_some() {
-        // Pushed again while it waits: the wait begins anew.
-        contents::change(state, name, image.json, Change::Pushed(record.at), |_| {});
-        return;
+    let known = state.get::<Images>(&key).map(|row| row.image.layer);
+    // Packed anew by whoever pushed it: what it was made of before is let go.
+    if known.is_some_and(|layer| layer != image.layer) {
+        removed(state, name, image.json, record.at);
     }
     if !state.get::<Contents>(&(name.id, image.layer)).is_some_and(|layer| layer.blob) {
         contents::add_blob(state, name, image.layer, image.layer_size, record.at);
+    }
+    if known == Some(image.layer) {
+        // Pushed again while it waits: the wait begins anew.
+        contents::change(state, name, image.json, Change::Pushed(record.at), |_| {});
+        return;
     }
     let by = record.actor.clone();
     state.put_new::<Images>(&key, ImageRow { image: image.clone(), at: record.at, by, seq: record.seq });
@@ -58,8 +63,11 @@ pub(super) fn leave_waiting_room<B: Base>(
         return;
     }
     removed(state, room, image.json, at);
-    let layer = state.get::<Contents>(&(room.id, image.layer));
-    if layer.is_some_and(|layer| layer.blob && !layer.reached()) {
+    let layer = state.get::<Contents>(&(room.id, image.layer)).copied();
+    // One that waits there to be collected, and so holds nothing, still has its layer until it is.
+    if layer.is_some_and(|layer| layer.blob && !layer.reached())
+        && state.scan_prefix::<References>(&prefix::references(room.id, &image.layer), None, 1).is_empty()
+    {
         contents::remove_blob(state, room, image.layer, at);
     }
     names::settle(state, room);

@@ -6,12 +6,12 @@ use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig};
 use supercargo_model::{Digest, Timestamp};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, EmptyFolders, FolderRow, Folders, NameUsage, Names, Orphans, Properties,
-    ReferenceKind, References, Repositories, Source, Table as _, TagHistory, Tags, UsageByRepository, Wait,
-    prefix,
+    Blobs, ContentState, EmptyFolders, FolderRow, Folders, Images, ImagesById, Layers, NameUsage, Names,
+    Orphans, Properties, ReferenceKind, References, Repositories, Source, Table as _, TagHistory, Tags,
+    UsageByRepository, Views, Wait, prefix,
 };
 
-use crate::world::{Name, World, b, m, name, tag};
+use crate::world::{Name, World, b, image, j, m, name, place, tag};
 
 const LIVE: ContentState = ContentState::Live;
 const ABSENT: ContentState = ContentState::Absent;
@@ -333,6 +333,196 @@ fn a_reference_is_kept_under_its_first_role() {
     assert_eq!(world.content(&a, b(2)).unwrap().holders, 1, "listed twice, held once");
 }
 
+/// Ann's waiting room.
+fn room() -> Name {
+    place(5)
+}
+
+/// A world where a chain of three images was tagged `latest` at time 10.
+fn given_a_chain() -> (World, Name) {
+    let (mut world, a) = (World::new(), name(0));
+    world.now = 10;
+    world.push_chain(room(), 2);
+    world.tag_image(a.clone(), tag(1), 2, &[room()]);
+    (world, a)
+}
+
+#[test]
+fn an_image_waits_in_its_pushers_room_until_a_tag_takes_it_away() {
+    let (mut world, a) = (World::new(), name(0));
+    world.now = 1;
+    world.push_image(room(), 0);
+    world.now = 2;
+    world.push_image(room(), 1);
+    assert_eq!(fates(&mut world, &room(), &[j(0), b(1), b(2)]), [LIVE; 3], "its child holds it");
+    assert_eq!(world.fate(&room(), j(1)), waiting(2, Wait::Untagged));
+    let usage = world.state.row::<UsageByRepository>(&a.0).unwrap();
+    assert_eq!((usage.names, usage.images, usage.blobs), (0, 2, 2), "a room is no name");
+
+    world.now = 3;
+    world.tag_image(a.clone(), tag(1), 1, &[room()]);
+    assert_eq!(fates(&mut world, &a, &[j(1), j(0), b(2), b(1)]), [LIVE; 4]);
+    assert_eq!(world.state.row::<Names>(&room()), None);
+    assert_eq!(world.state.scan::<Orphans>(&[], &[u8::MAX], 9), []);
+    let usage = world.state.row::<UsageByRepository>(&a.0).unwrap();
+    assert_eq!((usage.names, usage.images, usage.blobs, usage.tags), (1, 2, 2, 1));
+    let blob = world.state.row::<Blobs>(&b(2)).unwrap();
+    assert_eq!((blob.holders, blob.unheld_since), (1, None));
+}
+
+#[test]
+fn what_stays_in_a_waiting_room_keeps_its_layer() {
+    let (mut world, a) = (World::new(), name(0));
+    world.push_chain(room(), 2);
+    world.push_image(room(), 3);
+    world.now = 5;
+    world.tag_image(a, tag(1), 2, &[room()]);
+    // The base is gone with the other; the layer that both have is not.
+    assert_eq!(world.fate(&room(), j(0)), ABSENT);
+    assert_eq!(world.fate(&room(), b(6)), LIVE);
+    assert_eq!(world.fate(&room(), j(3)), waiting(0, Wait::Untagged));
+    // Also where what stays waits to be collected.
+    world.push_chain(room(), 5);
+    world.now = 6;
+    world.delete_image(room(), j(5));
+    assert_eq!(world.fate(&room(), j(4)), waiting(6, Wait::Deleted));
+    world.push_image(room(), 7);
+    world.now = 7;
+    world.tag_image(name(2), tag(1), 7, &[room()]);
+    assert_eq!(world.fate(&room(), j(0)), ABSENT);
+    assert_eq!(world.fate(&room(), b(7)), waiting(7, Wait::Deleted));
+}
+
+#[test]
+fn a_chain_lives_by_its_tag_and_falls_with_it() {
+    let (mut world, a) = given_a_chain();
+    world.push_chain(room(), 3);
+    world.tag_image(a.clone(), tag(2), 3, &[room()]);
+    world.now = 20;
+    world.delete_tag(a.clone(), tag(1));
+    // The base and the layer are another's too.
+    assert_eq!(fates(&mut world, &a, &[j(3), j(0), b(1), b(6)]), [LIVE; 4]);
+    for digest in [j(2), j(1), b(2)] {
+        assert_eq!(world.fate(&a, digest), waiting(20, Wait::Deleted), "{digest}");
+    }
+    world.now = 30;
+    world.tag_image(a.clone(), tag(2), 1, &[]);
+    assert_eq!(fates(&mut world, &a, &[j(1), j(0), b(2)]), [LIVE; 3]);
+    assert_eq!(world.fate(&a, j(3)), waiting(30, Wait::Untagged), "its tag was moved away");
+    assert_eq!(world.fate(&a, j(2)), waiting(20, Wait::Deleted));
+}
+
+#[test]
+fn an_image_that_comes_again_brings_the_layer_that_it_lost() {
+    let (mut world, a) = given_a_chain();
+    world.now = 20;
+    world.delete_blob(a.clone(), b(1));
+    assert_eq!(world.fate(&a, b(1)), ABSENT);
+    world.push_image(room(), 0);
+    world.tag_image(a.clone(), tag(1), 2, &[room()]);
+    assert_eq!(fates(&mut world, &a, &[j(0), b(1)]), [LIVE; 2]);
+    assert_eq!(world.state.row::<Names>(&room()), None);
+}
+
+#[test]
+fn an_image_that_comes_again_packed_otherwise_is_made_of_that() {
+    let (mut world, a) = given_a_chain();
+    world.now = 20;
+    let (repository, to) = a.clone();
+    world.apply(Event::V1ImagesAdded { repository, name: to, from: None, images: vec![image(7)] });
+    assert_eq!(fates(&mut world, &a, &[j(2), j(1), j(0), b(7)]), [LIVE; 4]);
+    assert_eq!(world.fate(&a, b(1)), waiting(20, Wait::Deleted));
+    let id = world.id(&a);
+    assert_eq!(world.state.row::<Images>(&(id, j(0))).unwrap().image.layer, b(7));
+    let references = world.state.scan_prefix::<References>(&prefix::references(id, &b(1)), None, 9);
+    assert_eq!(references, []);
+}
+
+#[test]
+fn the_first_image_of_an_id_keeps_it_in_its_name() {
+    let (mut world, a) = given_a_chain();
+    let (repository, to) = a.clone();
+    let by_id = (a.0.clone(), image(1).id, world.id(&a));
+    world.apply(Event::V1ImagesAdded { repository, name: to, from: None, images: vec![image(4)] });
+    assert_eq!(world.state.row::<ImagesById>(&by_id), Some(j(1)));
+    world.delete_image(a.clone(), j(4));
+    assert_eq!(world.state.row::<ImagesById>(&by_id), Some(j(1)));
+    world.delete_image(a, j(1));
+    assert_eq!(world.state.row::<ImagesById>(&by_id), None);
+}
+
+#[test]
+fn a_manifest_holds_what_it_is_to_v1_clients() {
+    let (mut world, a) = given_an_image();
+    world.view(a.clone(), 0, 1);
+    assert_eq!(fates(&mut world, &a, &[j(1), j(0), b(1), b(2)]), [LIVE; 4]);
+    let id = world.id(&a);
+    // It stays what it is.
+    let viewed = |world: &mut World, manifest, image| {
+        let (repository, name) = name(0);
+        let event = Event::V1ViewAdded { repository, name, manifest, image };
+        fold_alone(world, event);
+        world.state.row::<Views>(&(id, manifest))
+    };
+    assert_eq!(viewed(&mut world, m(0), j(0)), Some(j(1)));
+    assert_eq!(world.content(&a, j(0)).unwrap().holders, 1, "its child");
+    // What it lists it holds already; what is not there holds nothing.
+    world.push(a.clone(), 1);
+    assert_eq!(viewed(&mut world, m(1), b(3)), None);
+    assert_eq!(viewed(&mut world, m(9), j(0)), None);
+    world.now = 20;
+    world.delete_tag(a.clone(), tag(1));
+    assert_eq!(fates(&mut world, &a, &[j(1), j(0)]), [waiting(20, Wait::Deleted); 2]);
+    world.now = 30;
+    world.set_tag(a.clone(), tag(1), 0);
+    assert_eq!(fates(&mut world, &a, &[j(1), j(0)]), [LIVE; 2]);
+    world.now = 40;
+    world.delete_manifest(a.clone(), m(0));
+    assert_eq!(fates(&mut world, &a, &[j(1), j(0)]), [waiting(40, Wait::Deleted); 2]);
+    assert_eq!(world.state.row::<Views>(&(id, m(0))), None);
+    let references = world.state.scan_prefix::<References>(&prefix::references(id, &j(1)), None, 9);
+    assert_eq!(references, []);
+}
+
+/// Folds what the registry would not record, and what no account is kept of.
+fn fold_alone(world: &mut World, event: Event) {
+    let at = Timestamp::from_micros(world.now);
+    let record = crate::world::record(world.records.len() as u64, at, event);
+    supercargo_projections::fold(&mut world.state, &record);
+    world.records.push(record);
+}
+
+#[test]
+fn the_same_bytes_are_no_manifest_and_image_at_once() {
+    let (mut world, a) = given_an_image();
+    let (repository, to) = a.clone();
+    let twin = supercargo_eventlog::V1Image { json: m(0), json_size: 1000, ..image(0) };
+    let added = Event::V1ImagesAdded { repository, name: to, from: None, images: vec![twin] };
+    fold_alone(&mut world, added);
+    let row = world.content(&a, m(0)).unwrap();
+    assert!(row.manifest && !row.image);
+
+    let (mut world, a) = given_a_chain();
+    let (repository, to) = a.clone();
+    let manifest = crate::world::manifest(0);
+    fold_alone(&mut world, Event::ManifestPushed { repository, name: to, digest: j(2), manifest });
+    let row = world.content(&a, j(2)).unwrap();
+    assert!(row.image && !row.manifest);
+}
+
+#[test]
+fn what_is_known_of_a_layer_goes_with_its_bytes() {
+    let (mut world, a) = given_a_chain();
+    world.inspect(1, Some(5));
+    world.delete_name(a);
+    assert!(world.state.row::<Layers>(&b(1)).is_some(), "its bytes are there still");
+    world.collect(&[Wait::Unheld]);
+    assert_eq!(world.state.row::<Layers>(&b(1)), None);
+    let layer = Event::LayerInspected { layer: b(1), diff_id: b(2), unpacked_size: 1, packed: None };
+    fold_alone(&mut world, layer);
+    assert_eq!(world.state.row::<Layers>(&b(1)), None);
+}
+
 #[test]
 fn rot_is_known_until_the_bytes_come_again() {
     let (mut world, a, x) = (World::new(), name(0), name(3));
@@ -346,8 +536,18 @@ fn rot_is_known_until_the_bytes_come_again() {
     assert!(!world.state.row::<Blobs>(&b(1)).unwrap().rotten);
     world.push(a.clone(), 0);
     world.rot(m(0));
-    world.push(a, 0);
+    world.push(a.clone(), 0);
     assert!(!world.state.row::<Blobs>(&m(0)).unwrap().rotten);
+    // A push of an image does, a tag on it does not.
+    world.push_image(room(), 0);
+    world.rot(b(1));
+    world.rot(j(0));
+    let rotten =
+        |world: &mut World| [b(1), j(0)].map(|digest| world.state.row::<Blobs>(&digest).unwrap().rotten);
+    world.tag_image(a, tag(2), 0, &[room()]);
+    assert_eq!(rotten(&mut world), [true; 2]);
+    world.push_image(room(), 0);
+    assert_eq!(rotten(&mut world), [false; 2]);
 }
 
 #[test]

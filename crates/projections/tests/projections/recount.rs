@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use supercargo_eventlog::Event;
 use supercargo_model::{Digest, RepoKey};
+use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentRow, ContentState, Contents, Counter, Counters, EmptyFolders, Folders, Holders, Manifests,
-    NameId, NameIds, NameUsage, Names, NamesById, Orphans, Properties, References, Referrers,
-    RepositoryUsage, Source, TagHistory, Tags, Usage, UsageByRepository, Wait,
+    Blobs, ContentRow, ContentState, Contents, Counter, Counters, EmptyFolders, Folders, Holders, Images,
+    ImagesById, Layers, Manifests, NameId, NameIds, NameUsage, Names, NamesById, Orphans, Properties,
+    ReferenceKind, References, Referrers, RepositoryUsage, Source, TagHistory, Tags, Usage,
+    UsageByRepository, Views, Wait,
 };
-use supercargo_projections::{Rows, targets};
 
 use crate::world::{
-    BLOBS, Holdings, MANIFESTS, Memory, Name, World, any_digest, cases, folded, m, name, size_of, tag,
+    BLOBS, DIGESTS, Holdings, IMAGES, MANIFESTS, Memory, NAMES, Name, PLACES, World, any_digest, cases,
+    folded, j, m, name, place, size_of, tag,
 };
 
 #[derive(Debug, Clone)]
@@ -31,26 +33,46 @@ enum Op {
     Collect(Vec<Wait>),
     Prune,
     SetProperties(usize, bool),
+    PushImage(usize, u8),
+    /// A whole push: the chain into the waiting room, then the tag.
+    PushChain(usize, u8, usize, usize),
+    TagImage(usize, usize, u8, Vec<usize>),
+    View(usize, u8, u8),
+    DeleteImage(usize, u8),
+    Inspect(u8, Option<u8>),
     Pass(i64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let (name, blob, manifest, tag) = (0..4_usize, 0..BLOBS, 0..MANIFESTS, 0..3_usize);
-    let digest = 0..BLOBS + MANIFESTS;
+    let (name, blob, manifest, tag) = (0..NAMES.len(), 0..BLOBS, 0..MANIFESTS, 0..3_usize);
+    let (room, image) = (NAMES.len()..PLACES, 0..IMAGES);
+    let digest = 0..DIGESTS;
+    let sources = proptest::sample::subsequence((0..PLACES).collect::<Vec<_>>(), 0..=PLACES);
     let waits = proptest::sample::subsequence(Wait::ALL.to_vec(), 1..=4);
     prop_oneof![
         2 => (name.clone(), blob.clone()).prop_map(|(name, blob)| Op::AddBlob(name, blob)),
-        2 => (name.clone(), blob, name.clone()).prop_map(|(to, blob, from)| Op::Mount(to, blob, from)),
+        2 => (name.clone(), blob.clone(), name.clone()).prop_map(|(to, blob, from)| Op::Mount(to, blob, from)),
         1 => (name.clone(), digest.clone()).prop_map(|(name, digest)| Op::DeleteBlob(name, digest)),
         6 => (name.clone(), manifest.clone()).prop_map(|(name, manifest)| Op::Push(name, manifest)),
         6 => (name.clone(), manifest.clone(), tag.clone())
             .prop_map(|(name, manifest, tag)| Op::PushTagged(name, manifest, tag)),
         4 => (name.clone(), tag.clone(), manifest.clone())
             .prop_map(|(name, tag, manifest)| Op::SetTag(name, tag, manifest)),
-        4 => (name.clone(), tag).prop_map(|(name, tag)| Op::DeleteTag(name, tag)),
-        2 => (name.clone(), manifest).prop_map(|(name, manifest)| Op::DeleteManifest(name, manifest)),
-        1 => name.prop_map(Op::DeleteName),
+        4 => (name.clone(), tag.clone()).prop_map(|(name, tag)| Op::DeleteTag(name, tag)),
+        2 => (name.clone(), manifest.clone())
+            .prop_map(|(name, manifest)| Op::DeleteManifest(name, manifest)),
+        1 => (0..PLACES).prop_map(Op::DeleteName),
         1 => digest.prop_map(Op::Rot),
+        3 => (room.clone(), image.clone()).prop_map(|(room, image)| Op::PushImage(room, image)),
+        7 => (room, image.clone(), name.clone(), tag.clone())
+            .prop_map(|(room, image, name, tag)| Op::PushChain(room, image, name, tag)),
+        5 => (name.clone(), tag, image.clone(), sources)
+            .prop_map(|(name, tag, image, sources)| Op::TagImage(name, tag, image, sources)),
+        4 => (name, manifest, image.clone())
+            .prop_map(|(name, manifest, image)| Op::View(name, manifest, image)),
+        1 => (0..PLACES, image).prop_map(|(place, image)| Op::DeleteImage(place, image)),
+        2 => (blob.clone(), proptest::option::of(blob))
+            .prop_map(|(layer, packed)| Op::Inspect(layer, packed)),
         3 => waits.prop_map(Op::Collect),
         1 => Just(Op::Prune),
         1 => (0..8_usize, any::<bool>()).prop_map(|(folder, set)| Op::SetProperties(folder, set)),
@@ -71,7 +93,19 @@ fn run(world: &mut World, op: Op) {
         Op::SetTag(of, which, manifest) => world.set_tag(name(of), tag(which), manifest),
         Op::DeleteTag(of, which) => world.delete_tag(name(of), tag(which)),
         Op::DeleteManifest(from, manifest) => world.delete_manifest(name(from), m(manifest)),
-        Op::DeleteName(which) => world.delete_name(name(which)),
+        Op::DeleteName(which) => world.delete_name(place(which)),
+        Op::PushImage(room, image) => world.push_image(place(room), image),
+        Op::PushChain(room, image, to, with) => {
+            world.push_chain(place(room), image);
+            world.tag_image(name(to), tag(with), image, &[place(room)]);
+        }
+        Op::TagImage(of, with, image, sources) => {
+            let sources: Vec<Name> = sources.into_iter().map(place).collect();
+            world.tag_image(name(of), tag(with), image, &sources);
+        }
+        Op::View(of, manifest, image) => world.view(name(of), manifest, image),
+        Op::DeleteImage(from, image) => world.delete_image(place(from), j(image)),
+        Op::Inspect(layer, packed) => world.inspect(layer, packed),
         Op::Rot(digest) => world.rot(any_digest(digest)),
         Op::Collect(waits) => {
             world.collect(&waits);
@@ -100,12 +134,17 @@ struct Recount<'w> {
 }
 
 fn mentions(held: &Holdings) -> BTreeSet<Digest> {
-    let tags = held.tags.values();
-    let inside = held
-        .manifests
-        .values()
-        .flat_map(|manifest| targets(manifest).into_iter().map(|(digest, _)| digest).chain(manifest.subject));
-    held.blobs.iter().chain(held.manifests.keys()).chain(tags).copied().chain(inside).collect()
+    let holding = held.manifests.keys().chain(held.images.keys());
+    let inside = holding.clone().flat_map(|digest| held.targets(digest)).map(|(digest, _)| digest);
+    let subjects = held.manifests.values().filter_map(|manifest| manifest.subject);
+    held.blobs
+        .iter()
+        .chain(holding)
+        .chain(held.tags.values())
+        .copied()
+        .chain(inside)
+        .chain(subjects)
+        .collect()
 }
 
 impl Recount<'_> {
@@ -113,6 +152,7 @@ impl Recount<'_> {
         self.names();
         self.contents();
         self.edges();
+        self.images();
         self.blobs();
         self.usage();
         self.orphans();
@@ -133,10 +173,11 @@ impl Recount<'_> {
         assert_eq!(self.tables.all::<Names>(), holding);
     }
 
-    /// Manifests of a name that keep what they list: in use, or waiting for a tag.
+    /// Manifests and images of a name that keep what they hold: in use, or waiting for a tag.
     fn holding<'h>(&self, id: NameId, held: &'h Holdings) -> BTreeSet<&'h Digest> {
         held.manifests
             .keys()
+            .chain(held.images.keys())
             .filter(|digest| match self.states[&(id, **digest)].state {
                 ContentState::Live => true,
                 ContentState::Waiting { wait, .. } => wait == Wait::Untagged,
@@ -145,10 +186,10 @@ impl Recount<'_> {
             .collect()
     }
 
-    /// What tags reach, and manifests that wait for a tag, through any edge.
+    /// What tags reach, and manifests and images that wait for a tag, through any edge.
     fn reached(&self, id: NameId, held: &Holdings) -> BTreeSet<Digest> {
         let mut reached = BTreeSet::new();
-        let untagged = held.manifests.keys().filter(|digest| {
+        let untagged = held.manifests.keys().chain(held.images.keys()).filter(|digest| {
             let state = self.states[&(id, **digest)].state;
             matches!(state, ContentState::Waiting { wait: Wait::Untagged, .. })
         });
@@ -158,8 +199,10 @@ impl Recount<'_> {
             to_walk.push(*digest);
         }
         while let Some(digest) = to_walk.pop() {
-            let Some(manifest) = held.manifests.get(&digest) else { continue };
-            let lists = targets(manifest).into_iter().map(|(target, _)| target);
+            if !held.manifests.contains_key(&digest) && !held.images.contains_key(&digest) {
+                continue;
+            }
+            let lists = held.targets(&digest).into_iter().map(|(target, _)| target);
             let referrers = held.manifests.iter().filter(|(_, other)| other.subject == Some(digest));
             for next in lists.chain(referrers.map(|(digest, _)| *digest)) {
                 if reached.insert(next) {
@@ -178,14 +221,20 @@ impl Recount<'_> {
             for digest in mentions(held) {
                 let count = |number: usize| u32::try_from(number).unwrap();
                 let manifest = held.manifests.get(&digest);
+                let image = held.images.contains_key(&digest);
                 let found = self.states.get(&(id, digest)).copied();
                 let state = match found.map(|row| row.state) {
                     _ if !held.has(&digest) => ContentState::Absent,
                     _ if reached.contains(&digest) => ContentState::Live,
                     Some(waiting @ ContentState::Waiting { wait, .. }) => {
                         match wait {
-                            Wait::Pending => assert!(manifest.is_none(), "{digest} is a manifest"),
-                            Wait::Untagged => assert!(manifest.is_some(), "{digest} is a blob"),
+                            Wait::Pending => {
+                                assert!(manifest.is_none() && !image, "{digest} is a manifest or an image");
+                            }
+                            // What was an image and is a blob still waits as the image did.
+                            Wait::Untagged => {
+                                assert!(manifest.is_some() || image || digest == j(5), "{digest} is a blob");
+                            }
                             Wait::Deleted => {}
                             Wait::Unheld => panic!("{digest} is held"),
                         }
@@ -193,14 +242,14 @@ impl Recount<'_> {
                     }
                     other => panic!("nothing reaches {digest} of {name:?}, and it is {other:?}"),
                 };
-                let holders = holding.iter().filter(|manifest| {
-                    targets(&held.manifests[**manifest]).iter().any(|(target, _)| *target == digest)
-                });
+                let holders = holding
+                    .iter()
+                    .filter(|holder| held.targets(holder).iter().any(|(target, _)| *target == digest));
                 let row = ContentRow {
                     size: if held.has(&digest) { size_of(&digest) } else { 0 },
                     blob: held.blobs.contains(&digest),
                     manifest: manifest.is_some(),
-                    image: false,
+                    image,
                     tags: count(held.tags.values().filter(|to| **to == digest).count()),
                     holders: count(holders.count()),
                     referrers: count(
@@ -225,19 +274,20 @@ impl Recount<'_> {
     fn edges(&self) {
         let mut tags = BTreeMap::new();
         let mut manifests = BTreeMap::new();
-        let mut references = BTreeSet::new();
+        let mut references = BTreeMap::new();
         let mut referrers = BTreeSet::new();
         for (name, held) in &self.world.held {
             let id = self.ids[name];
             for (tag, digest) in &held.tags {
                 tags.insert((id, tag.clone()), *digest);
-                references.insert((id, *digest, Source::Tag(tag.clone())));
+                references.insert((id, *digest, Source::Tag(tag.clone())), ReferenceKind::Tag);
+            }
+            for digest in held.manifests.keys().chain(held.images.keys()) {
+                let held = held.targets(digest).into_iter();
+                references.extend(held.map(|(target, kind)| ((id, target, Source::Manifest(*digest)), kind)));
             }
             for (digest, manifest) in &held.manifests {
                 manifests.insert((id, *digest), manifest.clone());
-                for (target, _) in targets(manifest) {
-                    references.insert((id, target, Source::Manifest(*digest)));
-                }
                 referrers.extend(manifest.subject.map(|subject| (id, subject, *digest)));
             }
         }
@@ -246,7 +296,7 @@ impl Recount<'_> {
         let found = self.tables.all::<Manifests>();
         let found: BTreeMap<_, _> = found.into_iter().map(|(key, row)| (key, row.manifest)).collect();
         assert_eq!(found, manifests);
-        assert_eq!(self.tables.all::<References>().into_keys().collect::<BTreeSet<_>>(), references);
+        assert_eq!(self.tables.all::<References>(), references);
         assert_eq!(self.tables.all::<Referrers>().into_keys().collect::<BTreeSet<_>>(), referrers);
 
         let mut history = BTreeMap::new();
@@ -266,6 +316,24 @@ impl Recount<'_> {
         let found: BTreeMap<_, _> =
             found.into_iter().map(|(key, row)| (key, (row.previous, row.digest))).collect();
         assert_eq!(found, history);
+    }
+
+    fn images(&self) {
+        let (mut images, mut by_id, mut views) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (name, held) in &self.world.held {
+            let id = self.ids[name];
+            for (json, image) in &held.images {
+                images.insert((id, *json), image.clone());
+                by_id.insert((name.0.clone(), image.id, id), *json);
+            }
+            views.extend(held.views.iter().map(|(manifest, image)| ((id, *manifest), *image)));
+        }
+        let found = self.tables.all::<Images>();
+        let found: BTreeMap<_, _> = found.into_iter().map(|(key, row)| (key, row.image)).collect();
+        assert_eq!(found, images);
+        assert_eq!(self.tables.all::<ImagesById>(), by_id);
+        assert_eq!(self.tables.all::<Views>(), views);
+        assert_eq!(self.tables.all::<Layers>(), self.world.layers);
     }
 
     /// Names that hold a blob.
@@ -296,7 +364,8 @@ impl Recount<'_> {
             ["one", "two"].map(|key| (key.parse().unwrap(), RepositoryUsage::default())).into();
         let mut by_name = BTreeMap::new();
         for (name, held) in &self.world.held {
-            let present: BTreeSet<&Digest> = held.blobs.iter().chain(held.manifests.keys()).collect();
+            let holding = held.manifests.keys().chain(held.images.keys());
+            let present: BTreeSet<&Digest> = held.blobs.iter().chain(holding).collect();
             let bytes = |own: bool| {
                 let share = present.iter().filter(|digest| (self.holders(digest).len() == 1) == own);
                 share.map(|digest| size_of(digest)).sum::<u64>()
@@ -304,15 +373,16 @@ impl Recount<'_> {
             let usage = Usage {
                 tags: held.tags.len() as u64,
                 manifests: held.manifests.len() as u64,
-                images: 0,
-                blobs: (present.len() - held.manifests.len()) as u64,
+                images: held.images.len() as u64,
+                blobs: (present.len() - held.manifests.len() - held.images.len()) as u64,
                 own_bytes: bytes(true),
                 shared_bytes: bytes(false),
             };
             let repository = by_repository.get_mut(&name.0).unwrap();
-            repository.names += 1;
+            repository.names += u64::from(!name.1.is_waiting_room());
             repository.tags += usage.tags;
             repository.manifests += usage.manifests;
+            repository.images += usage.images;
             repository.blobs += usage.blobs;
             repository.bytes += usage.own_bytes + usage.shared_bytes;
             by_name.insert(self.ids[name], usage);
@@ -403,8 +473,8 @@ proptest! {
         for op in ops {
             run(&mut world, op);
         }
-        for index in 0..4 {
-            world.delete_name(name(index));
+        for index in 0..PLACES {
+            world.delete_name(place(index));
         }
         while world.collect(&Wait::ALL) > 0 {}
         world.prune();
@@ -416,5 +486,6 @@ proptest! {
         prop_assert!(tables.all::<Orphans>().is_empty());
         prop_assert!(tables.all::<References>().is_empty());
         prop_assert!(tables.all::<Properties>().is_empty());
+        prop_assert!(tables.all::<Layers>().is_empty());
     }
 }

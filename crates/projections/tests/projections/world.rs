@@ -1,17 +1,22 @@
-//! A small world to fold: a few names, blobs and manifests that refer to each other in every way there is,
-//! and a plain account of what the events so far left in it.
+//! A small world to fold: a few names and waiting rooms, blobs, manifests and V1 images that refer to each other in
+//! every way there is, and a plain account of what the events so far left in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::ProptestConfig;
 use redb::StorageError;
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
-use supercargo_eventlog::{Actor, Api, Event, Origin, Record, RepositoryConfig};
-use supercargo_model::{Descriptor, Digest, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type};
-use supercargo_projections::tables::{
-    ContentRow, ContentState, Contents, EmptyFolders, NameId, NameIds, NamesById, Orphans, Wait, prefix,
+use supercargo_eventlog::{
+    Actor, Api, Event, Origin, PackedLayer, Record, RepositoryConfig, V1Image, V1Parent,
 };
-use supercargo_projections::{Base, Changes, Empty, Rows, Tracked, Working, fold};
+use supercargo_model::{
+    Descriptor, Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type,
+};
+use supercargo_projections::tables::{
+    ContentRow, ContentState, Contents, EmptyFolders, LayerRow, NameId, NameIds, NamesById, Orphans,
+    ReferenceKind, Wait, prefix,
+};
+use supercargo_projections::{Base, Changes, Empty, Rows, Tracked, Working, fold, targets};
 use uuid::Uuid;
 
 /// How many cases a property gets: `usual`, and as many times more as `PROPTEST_CASES` is more than 256.
@@ -23,14 +28,27 @@ pub fn cases(usual: u32) -> ProptestConfig {
 pub const NAMES: [(&str, &str); 4] = [("one", "a"), ("one", "a/b"), ("one", "lib/x"), ("two", "a")];
 /// `b` under name `a` is the folder that name `a/b` has too.
 pub const TAGS: [&str; 3] = ["b", "latest", "v1"];
-pub const BLOBS: u8 = 6;
+/// Whose waiting rooms there are in the first repository.
+pub const ROOMS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
+/// Names, and then waiting rooms.
+pub const PLACES: usize = NAMES.len() + ROOMS.len();
+pub const BLOBS: u8 = 8;
 pub const MANIFESTS: u8 = 10;
+pub const IMAGES: u8 = 8;
 
 pub type Name = (RepoKey, RepoName);
 
 pub fn name(index: usize) -> Name {
     let (repository, name) = NAMES[index % NAMES.len()];
     (repository.parse().unwrap(), name.parse().unwrap())
+}
+
+/// A name or a waiting room.
+pub fn place(index: usize) -> Name {
+    match index.checked_sub(NAMES.len()) {
+        None => name(index),
+        Some(room) => ("one".parse().unwrap(), RepoName::waiting_room(ROOMS[room % ROOMS.len()])),
+    }
 }
 
 pub fn tag(index: usize) -> Tag {
@@ -47,10 +65,21 @@ pub fn m(index: u8) -> Digest {
     if index == 9 { Digest::sha512([0x89; 64]) } else { Digest::sha256([0x80 + index; 32]) }
 }
 
-/// Any digest of the world: blobs first, then manifests.
+/// The digest of an image's JSON.
+pub fn j(index: u8) -> Digest {
+    image(index).json
+}
+
+/// How many digests there are.
+pub const DIGESTS: u8 = BLOBS + MANIFESTS + IMAGES;
+
+/// Any digest of the world: blobs first, then manifests, then the JSON of images.
 pub fn any_digest(index: u8) -> Digest {
-    let index = index % (BLOBS + MANIFESTS);
-    if index < BLOBS { b(index) } else { m(index - BLOBS) }
+    match index % DIGESTS {
+        blob if blob < BLOBS => b(blob),
+        other if other < BLOBS + MANIFESTS => m(other - BLOBS),
+        json => j(json - BLOBS - MANIFESTS),
+    }
 }
 
 pub fn blob_size(index: u8) -> u64 {
@@ -62,6 +91,7 @@ pub fn size_of(digest: &Digest) -> u64 {
         .find(|index| b(*index) == *digest)
         .map(blob_size)
         .or_else(|| (0..MANIFESTS).find(|index| m(*index) == *digest).map(|index| manifest(index).size))
+        .or_else(|| (0..IMAGES).find(|index| j(*index) == *digest).map(|index| image(index).json_size))
         .unwrap()
 }
 
@@ -106,6 +136,44 @@ pub fn manifest(index: u8) -> Manifest {
         8 => made_of(index, Some(0), &[], &[b(1), b(5), m(2)], None),
         _ => made_of(index, Some(0), &[5], &[], None),
     }
+}
+
+/// The V1 images of the world.
+pub fn image(index: u8) -> V1Image {
+    // (id, JSON, parent, layer)
+    let (id, json, parent, layer) = match index {
+        // A base whose layer manifests have too.
+        0 => (0, 0, None, b(1)),
+        1 => (1, 1, Some(0), b(2)),
+        2 => (2, 2, Some(1), b(6)),
+        // From the same base, with another's layer.
+        3 => (3, 3, Some(0), b(6)),
+        // Another image of an id that there is.
+        4 => (1, 4, None, b(7)),
+        5 => (5, 5, Some(4), b(1)),
+        // Its layer is the JSON of an image.
+        6 => (6, 6, Some(3), Digest::sha256([0xc5; 32])),
+        // The first again, packed by somebody else.
+        _ => (0, 0, None, b(7)),
+    };
+    let parent = parent.map(image).map(|parent| V1Parent { id: parent.id, json: parent.json });
+    V1Image {
+        id: ImageId::from_bytes([id; 32]),
+        parent,
+        depth: 1,
+        json: Digest::sha256([0xc0 + json; 32]),
+        json_size: 100 + u64::from(json),
+        layer,
+        layer_size: if index == 6 { 105 } else { (0..BLOBS).find(|at| b(*at) == layer).map_or(0, blob_size) },
+        checksum: None,
+        tarsum: None,
+    }
+}
+
+/// What an image holds, and as what.
+pub fn parts(image: &V1Image) -> Vec<(Digest, ReferenceKind)> {
+    let parent = image.parent.map(|parent| (parent.json, ReferenceKind::Parent));
+    [(image.layer, ReferenceKind::Layer)].into_iter().chain(parent).collect()
 }
 
 /// Rows by encoded key: a table in memory, to fold over and to compare.
@@ -169,16 +237,35 @@ pub fn record(seq: u64, at: Timestamp, event: Event) -> Record {
 pub struct Holdings {
     pub blobs: BTreeSet<Digest>,
     pub manifests: BTreeMap<Digest, Manifest>,
+    /// By the digest of their JSON.
+    pub images: BTreeMap<Digest, V1Image>,
+    /// What manifests are to V1 clients.
+    pub views: BTreeMap<Digest, Digest>,
     pub tags: BTreeMap<Tag, Digest>,
 }
 
 impl Holdings {
     pub fn is_empty(&self) -> bool {
-        self.blobs.is_empty() && self.manifests.is_empty() && self.tags.is_empty()
+        self.blobs.is_empty() && self.manifests.is_empty() && self.images.is_empty() && self.tags.is_empty()
     }
 
     pub fn has(&self, digest: &Digest) -> bool {
-        self.blobs.contains(digest) || self.manifests.contains_key(digest)
+        self.blobs.contains(digest) || self.manifests.contains_key(digest) || self.images.contains_key(digest)
+    }
+
+    /// What a manifest or an image holds, and as what.
+    pub fn targets(&self, digest: &Digest) -> Vec<(Digest, ReferenceKind)> {
+        let listed = self.manifests.get(digest).map(targets).unwrap_or_default();
+        let view = self.views.get(digest).map(|image| (*image, ReferenceKind::View));
+        let parts = self.images.get(digest).map(parts).unwrap_or_default();
+        listed.into_iter().chain(view).chain(parts).collect()
+    }
+
+    fn take(&mut self, digest: &Digest) {
+        self.blobs.remove(digest);
+        self.manifests.remove(digest);
+        self.images.remove(digest);
+        self.views.remove(digest);
     }
 }
 
@@ -193,6 +280,8 @@ pub struct World {
     /// Blobs whose bytes are kept, and since when.
     pub stored: BTreeMap<Digest, Timestamp>,
     pub rotten: BTreeSet<Digest>,
+    /// What was found out about layers.
+    pub layers: BTreeMap<Digest, LayerRow>,
 }
 
 impl World {
@@ -205,6 +294,7 @@ impl World {
             ever: Vec::new(),
             stored: BTreeMap::new(),
             rotten: BTreeSet::new(),
+            layers: BTreeMap::new(),
         };
         for repository in ["one", "two"] {
             let repository = repository.parse().unwrap();
@@ -252,7 +342,31 @@ impl World {
                 self.rotten.remove(&digest);
             }
             Event::ManifestDeleted { repository, name, digest } => {
-                self.held.get_mut(&(repository, name)).unwrap().manifests.remove(&digest);
+                let held = self.held.get_mut(&(repository, name)).unwrap();
+                held.manifests.remove(&digest);
+                held.views.remove(&digest);
+            }
+            Event::V1ImagePushed { repository, name, image } => {
+                self.rotten.remove(&image.json);
+                self.rotten.remove(&image.layer);
+                self.takes_image(&(repository, name), image);
+            }
+            Event::V1ImagesAdded { repository, name, from, images } => {
+                for image in &images {
+                    self.takes_image(&(repository.clone(), name.clone()), image.clone());
+                }
+                if let Some(room) = from.filter(|room| *room != name) {
+                    self.leave(&(repository, room), &images);
+                }
+            }
+            Event::V1ImageDeleted { repository, name, digest, .. } => {
+                self.held.get_mut(&(repository, name)).unwrap().images.remove(&digest);
+            }
+            Event::V1ViewAdded { repository, name, manifest, image } => {
+                self.held.get_mut(&(repository, name)).unwrap().views.insert(manifest, image);
+            }
+            Event::LayerInspected { layer, diff_id, unpacked_size, packed } => {
+                self.layers.insert(layer, LayerRow { diff_id, unpacked_size, packed });
             }
             Event::TagSet { repository, name, tag, digest, .. } => {
                 self.held.get_mut(&(repository, name)).unwrap().tags.insert(tag, digest);
@@ -264,13 +378,13 @@ impl World {
                 for contents in contents {
                     let held = self.held.get_mut(&(contents.repository, contents.name)).unwrap();
                     for digest in contents.digests {
-                        held.blobs.remove(&digest);
-                        held.manifests.remove(&digest);
+                        held.take(&digest);
                     }
                 }
                 for blob in blobs {
                     self.stored.remove(&blob.digest);
                     self.rotten.remove(&blob.digest);
+                    self.layers.remove(&blob.digest);
                 }
             }
             Event::BlobRotFound { digest, .. } => {
@@ -283,6 +397,24 @@ impl World {
             | Event::PropertiesSet { .. }
             | Event::FoldersPruned { .. } => {}
             other => assert!(other.is_of_accounts(), "{other:?} is about no content"),
+        }
+    }
+
+    fn takes_image(&mut self, name: &Name, image: V1Image) {
+        self.stores(name.clone(), image.layer).blobs.insert(image.layer);
+        self.stores(name.clone(), image.json).images.insert(image.json, image);
+    }
+
+    /// Images that came into a name leave the waiting room, each with its layer where no other there has that.
+    fn leave(&mut self, room: &Name, images: &[V1Image]) {
+        let Some(held) = self.held.get_mut(room) else { return };
+        let left: Vec<&V1Image> =
+            images.iter().filter(|image| held.images.remove(&image.json).is_some()).collect();
+        for V1Image { layer, .. } in left {
+            let mut others = held.images.values().flat_map(parts);
+            if others.all(|(part, _)| part != *layer) {
+                held.blobs.remove(layer);
+            }
         }
     }
 
@@ -331,13 +463,118 @@ impl World {
     }
 
     pub fn set_tag(&mut self, name: Name, tag: Tag, index: u8) {
-        let Some(held) = self.held.get(&name).filter(|held| held.manifests.contains_key(&m(index))) else {
+        if self.held.get(&name).is_some_and(|held| held.manifests.contains_key(&m(index))) {
+            self.point(name, tag, m(index));
+        }
+    }
+
+    fn point(&mut self, name: Name, tag: Tag, digest: Digest) {
+        let previous = self.held[&name].tags.get(&tag).copied();
+        if previous != Some(digest) {
+            let (repository, name) = name;
+            self.apply(Event::TagSet { repository, name, tag, digest, previous });
+        }
+    }
+
+    /// Whether the place has the image with its layer.
+    fn has_whole(&self, place: &Name, json: &Digest) -> bool {
+        self.held
+            .get(place)
+            .is_some_and(|held| held.images.get(json).is_some_and(|image| held.blobs.contains(&image.layer)))
+    }
+
+    /// Whether an image may come into a place: one that has no other of its id.
+    fn may_take(&self, place: &Name, image: &V1Image) -> bool {
+        self.held.get(place).is_none_or(|held| {
+            held.images.values().all(|other| other.id != image.id || other.json == image.json)
+        })
+    }
+
+    /// Pushes an image whose parent is anywhere into a waiting room.
+    pub fn push_image(&mut self, room: Name, index: u8) {
+        let image = image(index);
+        let parent_there = image.parent.is_none_or(|parent| {
+            self.held.iter().any(|(name, held)| name.0 == room.0 && held.images.contains_key(&parent.json))
+        });
+        if parent_there && self.may_take(&room, &image) {
+            let (repository, name) = room;
+            self.apply(Event::V1ImagePushed { repository, name, image });
+        }
+    }
+
+    /// Pushes an image and what it was made from, as a client does.
+    pub fn push_chain(&mut self, room: Name, index: u8) {
+        if let Some(parent) = image(index).parent {
+            let parent = (0..IMAGES).find(|other| j(*other) == parent.json).unwrap();
+            self.push_chain(room.clone(), parent);
+        }
+        self.push_image(room, index);
+    }
+
+    /// Sets a tag on an image that is in one of these places, or in the name itself.
+    pub fn tag_image(&mut self, name: Name, tag: Tag, index: u8, sources: &[Name]) {
+        let sources: Vec<&Name> =
+            [&name].into_iter().chain(sources.iter().filter(|source| source.0 == name.0)).collect();
+        let (mut added, mut next) = (Vec::new(), Some(j(index)));
+        while let Some(json) = next {
+            let Some(source) = sources.iter().find(|source| self.has_whole(source, &json)) else { return };
+            let image = self.held[*source].images[&json].clone();
+            next = image.parent.map(|parent| parent.json);
+            if **source != name {
+                added.push(image);
+            }
+        }
+        if !added.iter().all(|image| self.may_take(&name, image)) {
+            return;
+        }
+        added.reverse();
+        let from = sources.iter().map(|source| &source.1).find(|source| source.is_waiting_room()).cloned();
+        if !added.is_empty() {
+            let (repository, name) = name.clone();
+            self.apply(Event::V1ImagesAdded { repository, name, from, images: added });
+        }
+        self.point(name, tag, j(index));
+    }
+
+    /// A manifest is an image to V1 clients, which is made for that where it is not there.
+    pub fn view(&mut self, name: Name, manifest: u8, index: u8) {
+        let held = self.held.get(&name).cloned().unwrap_or_default();
+        if !held.manifests.contains_key(&m(manifest)) || held.views.contains_key(&m(manifest)) {
+            return;
+        }
+        let (mut images, mut next) = (Vec::new(), Some(index));
+        while let Some(index) = next {
+            let image = image(index);
+            next = image.parent.and_then(|parent| (0..IMAGES).find(|other| j(*other) == parent.json));
+            images.push(image);
+        }
+        images.retain(|image| !held.images.contains_key(&image.json));
+        if !images.iter().all(|image| self.may_take(&name, image)) {
+            return;
+        }
+        images.reverse();
+        let (repository, name) = name;
+        if !images.is_empty() {
+            let (repository, name) = (repository.clone(), name.clone());
+            self.apply(Event::V1ImagesAdded { repository, name, from: None, images });
+        }
+        self.apply(Event::V1ViewAdded { repository, name, manifest: m(manifest), image: j(index) });
+    }
+
+    pub fn delete_image(&mut self, place: Name, digest: Digest) {
+        let Some(image) = self.held.get(&place).and_then(|held| held.images.get(&digest)).cloned() else {
             return;
         };
-        let previous = held.tags.get(&tag).copied();
-        if previous != Some(m(index)) {
-            let (repository, name) = name;
-            self.apply(Event::TagSet { repository, name, tag, digest: m(index), previous });
+        self.delete_tags_on(&place, digest);
+        let (repository, name) = place;
+        self.apply(Event::V1ImageDeleted { repository, name, id: image.id, digest });
+    }
+
+    pub fn inspect(&mut self, blob: u8, packed: Option<u8>) {
+        if self.stored.contains_key(&b(blob)) {
+            let packed = packed.map(|packed| PackedLayer { digest: b(packed), size: blob_size(packed) });
+            let (layer, diff_id) = (b(blob), Digest::sha256([0xd0 + blob; 32]));
+            self.apply(Event::LayerInspected { layer, diff_id, unpacked_size: 7, packed });
         }
     }
 
@@ -349,23 +586,28 @@ impl World {
     }
 
     pub fn delete_manifest(&mut self, name: Name, digest: Digest) {
-        let Some(held) = self.held.get(&name).filter(|held| held.manifests.contains_key(&digest)) else {
-            return;
-        };
-        let tags: Vec<Tag> =
-            held.tags.iter().filter(|(_, to)| **to == digest).map(|(tag, _)| tag.clone()).collect();
+        if self.held.get(&name).is_some_and(|held| held.manifests.contains_key(&digest)) {
+            self.delete_tags_on(&name, digest);
+            let (repository, name) = name;
+            self.apply(Event::ManifestDeleted { repository, name, digest });
+        }
+    }
+
+    fn delete_tags_on(&mut self, name: &Name, digest: Digest) {
+        let tags = self.held[name].tags.iter().filter(|(_, to)| **to == digest);
+        let tags: Vec<Tag> = tags.map(|(tag, _)| tag.clone()).collect();
         for tag in tags {
             self.delete_tag(name.clone(), tag);
         }
-        let (repository, name) = name;
-        self.apply(Event::ManifestDeleted { repository, name, digest });
     }
 
     pub fn delete_name(&mut self, name: Name) {
         let Some(held) = self.held.get(&name).cloned() else { return };
-        let digests: BTreeSet<Digest> = held.blobs.iter().chain(held.manifests.keys()).copied().collect();
+        let manifests = held.manifests.keys().chain(held.images.keys());
+        let digests: BTreeSet<Digest> = held.blobs.iter().chain(manifests).copied().collect();
         for digest in digests {
             self.delete_manifest(name.clone(), digest);
+            self.delete_image(name.clone(), digest);
             self.delete_blob(name.clone(), digest);
         }
         let (repository, name) = name;

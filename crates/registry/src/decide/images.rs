@@ -1,10 +1,11 @@
 //! V1 images: pushed into the waiting room, brought into a name by its tag, made of a manifest for V1 clients.
 
-use supercargo_eventlog::{Event, V1Image};
+use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig, V1Image};
 use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, ImageRow, Images, ImagesById, Manifests, NameId, Tags, Views, Wait, prefix,
+    Blobs, ContentState, Contents, Images, ImagesById, Layers, Manifests, NameId, References, Source, Tags,
+    Views, Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -27,6 +28,18 @@ fn as_manifest(image: &V1Image) -> Manifest {
     }
 }
 
+/// Whether there are bytes of that digest that nothing is wrong with.
+fn sound(view: &mut impl Rows, digest: &Digest) -> bool {
+    view.row::<Blobs>(digest).is_some_and(|blob| blob.holders > 0 && !blob.rotten)
+}
+
+/// An image of a name, where the name has all of it: a layer can be deleted by itself, and rot.
+fn whole(view: &mut impl Rows, name: NameId, json: Digest) -> Option<V1Image> {
+    let image = view.row::<Images>(&(name, json))?.image;
+    let layer = view.row::<Contents>(&(name, image.layer)).is_some_and(|layer| layer.blob);
+    (layer && sound(view, &json) && sound(view, &image.layer)).then_some(image)
+}
+
 /// A complete image comes into its pusher's waiting room. `parent_in`: the name that holds its parent.
 pub(super) fn push(
     view: &mut impl Rows,
@@ -46,44 +59,26 @@ pub(super) fn push(
         // Pushed by two at the same time, from the same JSON: the first one's layer is as good.
         let content = view.row::<Contents>(&(room, image.json)).filter(|content| content.image);
         let deleted = |state| matches!(state, ContentState::Waiting { wait: Wait::Deleted, .. });
-        let sound = view.row::<Blobs>(&image.layer).is_none_or(|blob| !blob.rotten);
-        if content.is_some_and(|content| !deleted(content.state)) && sound {
+        if content.is_some_and(|content| !deleted(content.state)) && whole(view, room, image.json).is_some() {
             return Ok(Decision::done(Vec::new()));
         }
     }
     let mut depth = 1;
     if let Some(parent) = image.parent {
         let held_in = parent_in.and_then(|name| name_id(view, key, name));
-        let near: Vec<NameId> = [held_in, room].into_iter().flatten().collect();
-        depth += image_row(view, key, &near, (parent.id, parent.json))
-            .ok_or(Error::ParentUnknown(parent.id))?
-            .image
-            .depth;
+        let found = [held_in, room].into_iter().flatten().find_map(|id| whole(view, id, parent.json));
+        depth += found.ok_or(Error::ParentUnknown(parent.id))?.depth;
     }
     if depth as usize > limits::IMAGE_CHAIN_MAX {
         return Err(Error::ChainTooDeep);
     }
+    let image = V1Image { depth, ..image.clone() };
+    let bytes = new_bytes(view, room, std::slice::from_ref(&image));
     let room = Room::of(view, &rules, key, room_name, room);
     room.check_blob(image.layer_size)?;
-    room.check(image.json_size.saturating_add(image.layer_size))?;
-    let image = V1Image { depth, ..image.clone() };
+    room.check(bytes)?;
     let (repository, name) = (key.clone(), room_name.clone());
     Ok(Decision::done(vec![Event::V1ImagePushed { repository, name, image }]))
-}
-
-/// An image as one of these names has it, else as any does: it may have moved since the caller found it, from a waiting
-/// room into a name whose tag was set.
-fn image_row(
-    view: &mut impl Rows,
-    key: &RepoKey,
-    near: &[NameId],
-    (id, json): (ImageId, Digest),
-) -> Option<ImageRow> {
-    near.iter().find_map(|name| view.row::<Images>(&(*name, json))).or_else(|| {
-        let held = view.scan_prefix::<ImagesById>(&prefix::images_by_id(key, &id), None, usize::MAX);
-        let same = held.into_iter().filter(|(_, held)| *held == json);
-        same.into_iter().find_map(|((_, _, name), json)| view.row::<Images>(&(name, json)))
-    })
 }
 
 /// An image and those that it was made from, down to its base: as the name has them that they are to be in, else as one
@@ -99,8 +94,7 @@ fn chain(
     let names: Vec<NameId> = target.into_iter().chain(held_in).collect();
     let mut chain: Vec<V1Image> = Vec::new();
     loop {
-        let row = image_row(view, key, &names, (id, json));
-        let image = row.ok_or(Error::ImageUnknown(id))?.image;
+        let image = names.iter().find_map(|name| whole(view, *name, json)).ok_or(Error::ImageUnknown(id))?;
         let parent = image.parent;
         chain.push(image);
         if chain.len() > limits::IMAGE_CHAIN_MAX {
@@ -113,23 +107,28 @@ fn chain(
     }
 }
 
-/// Images that a name is to hold, each after its parent, less those that it holds already.
+/// Images that a name is to hold, each after its parent, less those that it holds already with all that they are.
 fn missing(
     view: &mut impl Rows,
     key: &RepoKey,
     id: Option<NameId>,
     images: impl Iterator<Item = V1Image>,
 ) -> Result<Vec<V1Image>> {
-    let mut missing = Vec::new();
+    let mut missing: Vec<V1Image> = Vec::new();
     for image in images {
         if let Some(id) = id {
-            if view.row::<Images>(&(id, image.json)).is_some() {
+            if whole(view, id, image.json).is_some() {
                 continue;
             }
-            let taken = view.row::<ImagesById>(&(key.clone(), image.id, id)).is_some();
+            let known = view.row::<ImagesById>(&(key.clone(), image.id, id));
+            let taken = known.is_some_and(|known| known != image.json);
             if taken || view.row::<Manifests>(&(id, image.json)).is_some() {
                 return Err(Error::ImageExists(image.id));
             }
+        }
+        // Two of an id in one chain can come from different names.
+        if missing.iter().any(|other| other.id == image.id) {
+            return Err(Error::ImageExists(image.id));
         }
         missing.push(image);
     }
@@ -153,6 +152,29 @@ fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u6
     bytes
 }
 
+/// How many bytes leave a waiting room with these images.
+fn left_bytes(view: &mut impl Rows, key: &RepoKey, room: &RepoName, images: &[V1Image]) -> u64 {
+    let Some(room) = name_id(view, key, room) else { return 0 };
+    let mut left: Vec<(Digest, u64)> = Vec::new();
+    for image in images {
+        if view.row::<Images>(&(room, image.json)).is_none() {
+            continue;
+        }
+        left.push((image.json, image.json_size));
+        let sources =
+            view.scan_prefix::<References>(&prefix::references(room, &image.layer), None, usize::MAX);
+        let leaves = |source: &Source| match source {
+            Source::Manifest(other) => images.iter().any(|image| image.json == *other),
+            Source::Tag(_) => false,
+        };
+        let known = left.iter().any(|(digest, _)| *digest == image.layer);
+        if !known && sources.iter().all(|((_, _, source), _)| leaves(source)) {
+            left.push((image.layer, image.layer_size));
+        }
+    }
+    left.iter().map(|(_, size)| size).sum()
+}
+
 /// A tag is set on an image, or on what that is converted to.
 pub(super) fn set_tag(
     view: &mut impl Rows,
@@ -163,27 +185,31 @@ pub(super) fn set_tag(
     held_in: &[RepoName],
     conversion: Option<&Conversion>,
 ) -> Result<Decision> {
-    let rules = repository(view, key)?.config.rules;
+    let RepositoryConfig { rules, docker_api_version, .. } = repository(view, key)?.config;
+    if conversion.is_none() && docker_api_version != DockerApiVersion::V1 {
+        // It speaks V2 too since the image was looked up: whoever asks finds it again, and converts it.
+        return Err(Error::ImageUnknown(image.0));
+    }
     let id = name_id(view, key, name);
     let target = conversion.map_or(image.1, |conversion| conversion.digest);
     let previous = id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
     rules::check_tag(&rules, tag, previous, target)?;
     let chain = chain(view, key, id, image, held_in)?;
-    let added = missing(view, key, id, chain.into_iter().rev())?;
+    let added = missing(view, key, id, chain.iter().rev().cloned())?;
     let mut events = Vec::new();
     let mut bytes = new_bytes(view, id, &added);
+    let from = held_in.iter().find(|name| name.is_waiting_room()).cloned();
+    let left = from.as_ref().map_or(0, |room| left_bytes(view, key, room, &added));
     if !added.is_empty() {
         let (repository, name) = (key.clone(), name.clone());
-        let from = held_in.iter().find(|name| name.is_waiting_room()).cloned();
         events.push(Event::V1ImagesAdded { repository, name, from, images: added.clone() });
     }
     if let Some(conversion) = conversion {
-        let came = |digest: Digest| added.iter().any(|image| image.layer == digest);
-        let (more, more_bytes) = convert(view, key, name, id, image, held_in, conversion, came)?;
+        let (more, more_bytes) = convert(view, key, name, id, &chain, &added, held_in, conversion)?;
         events.extend(more);
         bytes = bytes.saturating_add(more_bytes);
     }
-    Room::of(view, &rules, key, name, id).check(bytes)?;
+    Room::of(view, &rules, key, name, id).less(left).check(bytes)?;
     if previous != Some(target) {
         let (repository, name, tag) = (key.clone(), name.clone(), tag.clone());
         events.push(Event::TagSet { repository, name, tag, digest: target, previous });
@@ -191,33 +217,45 @@ pub(super) fn set_tag(
     Ok(Decision::done(events))
 }
 
-/// What an image is converted to comes into the name. Answers with how many bytes that brings.
+/// Whether it is one of these layers packed anew, and kept in whichever name: as good as made again.
+fn is_packed_of(view: &mut impl Rows, layers: &[Digest], digest: Digest) -> bool {
+    let packed = layers.iter().any(|layer| {
+        view.row::<Layers>(layer).and_then(|row| row.packed).is_some_and(|packed| packed.digest == digest)
+    });
+    packed && sound(view, &digest)
+}
+
+/// What an image is converted to comes into the name. `chain`: the image and those that it was made from; `added`:
+/// those of them that come with it. Answers with how many bytes that brings.
 fn convert(
     view: &mut impl Rows,
     key: &RepoKey,
     name: &RepoName,
     id: Option<NameId>,
-    (id_of_image, image): (ImageId, Digest),
+    chain: &[V1Image],
+    added: &[V1Image],
     held_in: &[RepoName],
     conversion: &Conversion,
-    came: impl Fn(Digest) -> bool,
 ) -> Result<(Vec<Event>, u64)> {
+    let Some(top) = chain.first() else { return Ok((Vec::new(), 0)) };
+    let layers: Vec<Digest> = chain.iter().map(|image| image.layer).collect();
     let mut bytes = 0_u64;
     let mut events: Vec<Event> = conversion.inspected.iter().map(Inspected::event).collect();
     let Conversion { digest, manifest, .. } = conversion;
     let content = |view: &mut _, digest| id.and_then(|id| Rows::row::<Contents>(view, &(id, digest)));
     let mut seen = Vec::new();
     for part in manifest.config.iter().chain(&manifest.layers) {
-        if seen.contains(&part.digest) || came(part.digest) {
+        if seen.contains(&part.digest) || added.iter().any(|image| image.layer == part.digest) {
             continue;
         }
         seen.push(part.digest);
-        if content(view, part.digest).is_some_and(|content| content.blob) {
+        let sound = sound(view, &part.digest);
+        if sound && content(view, part.digest).is_some_and(|content| content.blob) {
             continue;
         }
         bytes = bytes.saturating_add(part.size);
         let (repository, name, size) = (key.clone(), name.clone(), part.size);
-        let from = held_in.iter().filter(|name| !name.is_waiting_room()).find(|name| {
+        let from = held_in.iter().filter(|name| sound && !name.is_waiting_room()).find(|name| {
             name_id(view, key, name)
                 .and_then(|id| view.row::<Contents>(&(id, part.digest)))
                 .is_some_and(|content| content.blob)
@@ -227,16 +265,16 @@ fn convert(
                 let (from_repository, from_name) = (key.clone(), from.clone());
                 Event::BlobMounted { repository, name, digest: part.digest, size, from_repository, from_name }
             }
-            None if conversion.brought.contains(&part.digest) => {
+            None if conversion.brought.contains(&part.digest) || is_packed_of(view, &layers, part.digest) => {
                 Event::BlobAdded { repository, name, digest: part.digest, size }
             }
-            None => return Err(Error::ImageUnknown(id_of_image)),
+            None => return Err(Error::ImageUnknown(top.id)),
         });
     }
-    if !content(view, *digest).is_some_and(|content| content.manifest) {
-        let kept = view.row::<Blobs>(digest).is_some_and(|blob| blob.holders > 0 && !blob.rotten);
+    let kept = sound(view, digest);
+    if !kept || !content(view, *digest).is_some_and(|content| content.manifest) {
         if !kept && !conversion.brought.contains(digest) {
-            return Err(Error::ImageUnknown(id_of_image));
+            return Err(Error::ImageUnknown(top.id));
         }
         bytes = bytes.saturating_add(manifest.size);
         let (repository, name, manifest) = (key.clone(), name.clone(), manifest.clone());
@@ -244,7 +282,7 @@ fn convert(
     }
     if id.and_then(|id| view.row::<Views>(&(id, *digest))).is_none() {
         let (repository, name) = (key.clone(), name.clone());
-        events.push(Event::V1ViewAdded { repository, name, manifest: *digest, image });
+        events.push(Event::V1ViewAdded { repository, name, manifest: *digest, image: top.json });
     }
     Ok((events, bytes))
 }
@@ -262,9 +300,8 @@ pub(super) fn add_view(
     repository(view, key)?;
     let unknown = || Error::ManifestUnknown(manifest.to_string());
     let id = name_id(view, key, name).ok_or_else(unknown)?;
-    if view.row::<Manifests>(&(id, manifest)).is_none() {
-        return Err(unknown());
-    }
+    let row = view.row::<Manifests>(&(id, manifest)).ok_or_else(unknown)?;
+    let layers: Vec<Digest> = row.manifest.layers.iter().map(|layer| layer.digest).collect();
     let Some(top) = images.last().filter(|_| view.row::<Views>(&(id, manifest)).is_none()) else {
         return Ok(Decision::done(Vec::new()));
     };
@@ -272,7 +309,8 @@ pub(super) fn add_view(
     let mut events: Vec<Event> = inspected.iter().map(Inspected::event).collect();
     for image in &added {
         let there = view.row::<Contents>(&(id, image.layer)).is_some_and(|content| content.blob);
-        if !there && !brought.contains(&image.layer) {
+        let brought = brought.contains(&image.layer) || is_packed_of(view, &layers, image.layer);
+        if !there && !brought {
             return Err(unknown());
         }
     }
@@ -284,3 +322,6 @@ pub(super) fn add_view(
     events.push(Event::V1ViewAdded { repository, name, manifest, image: top.json });
     Ok(Decision::done(events))
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,23 +25,23 @@ const POLICY: GcPolicy = GcPolicy {
     keep_deleted: Duration::from_micros(10),
 };
 
-fn r() -> RepoKey {
+pub(super) fn r() -> RepoKey {
     "r".parse().unwrap()
 }
 
-fn a() -> RepoName {
+pub(super) fn a() -> RepoName {
     "a".parse().unwrap()
 }
 
-fn b() -> RepoName {
+pub(super) fn b() -> RepoName {
     "b".parse().unwrap()
 }
 
-fn tag(tag: &str) -> Tag {
+pub(super) fn tag(tag: &str) -> Tag {
     tag.parse().unwrap()
 }
 
-fn d(byte: u8) -> Digest {
+pub(super) fn d(byte: u8) -> Digest {
     Digest::sha256([byte; 32])
 }
 
@@ -49,7 +49,7 @@ fn descriptor(byte: u8) -> Descriptor {
     Descriptor { media_type: String::new(), digest: d(byte), size: 1, platform: None, foreign: false }
 }
 
-fn image(config: u8, layers: &[u8]) -> Manifest {
+pub(super) fn image(config: u8, layers: &[u8]) -> Manifest {
     Manifest {
         media_type: media_type::OCI_MANIFEST.to_owned(),
         size: 50,
@@ -72,11 +72,11 @@ fn created(config: RepositoryConfig) -> Event {
     Event::RepositoryCreated { repository: r(), config }
 }
 
-fn added(name: RepoName, byte: u8) -> Event {
+pub(super) fn added(name: RepoName, byte: u8) -> Event {
     Event::BlobAdded { repository: r(), name, digest: d(byte), size: 1 }
 }
 
-fn pushed(byte: u8, manifest: Manifest) -> Event {
+pub(super) fn pushed(byte: u8, manifest: Manifest) -> Event {
     Event::ManifestPushed { repository: r(), name: a(), digest: d(byte), manifest }
 }
 
@@ -89,9 +89,9 @@ fn untagged(which: &str, byte: u8) -> Event {
 }
 
 /// A view of what these events leave, each recorded a microsecond after the one before, from 1 on.
-struct View(Working<Empty>, i64);
+pub(super) struct View(pub(super) Working<Empty>, i64);
 
-fn given(events: impl IntoIterator<Item = Event>) -> View {
+pub(super) fn given(events: impl IntoIterator<Item = Event>) -> View {
     let mut view = View(Working::new(Empty), 0);
     view.record([created(RepositoryConfig::default())]);
     view.record(events);
@@ -104,7 +104,7 @@ fn given_an_image() -> View {
 }
 
 impl View {
-    fn record(&mut self, events: impl IntoIterator<Item = Event>) {
+    pub(super) fn record(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             self.1 += 1;
             let record = Record {
@@ -120,11 +120,11 @@ impl View {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "commands are made where they are decided")]
-    fn decide(&mut self, command: Command) -> Result<Decision> {
+    pub(super) fn decide(&mut self, command: Command) -> Result<Decision> {
         decide(&mut self.0, &command, Timestamp::from_micros(self.1), None)
     }
 
-    fn events(&mut self, command: Command) -> Vec<Event> {
+    pub(super) fn events(&mut self, command: Command) -> Vec<Event> {
         self.decide(command).unwrap().events
     }
 
@@ -619,12 +619,12 @@ fn empty_folders_are_pruned_once_they_have_been_so_for_long_enough() {
     assert_eq!(prune(&mut view, 16), [parent], "empty for as long as what it held");
 }
 
-fn patterns(texts: &[&str]) -> Vec<Pattern> {
+pub(super) fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
 /// A view of a repository with these rules.
-fn ruled(rules: ContentRules, events: impl IntoIterator<Item = Event>) -> View {
+pub(super) fn ruled(rules: ContentRules, events: impl IntoIterator<Item = Event>) -> View {
     let mut view = given([]);
     let config = RepositoryConfig { rules, ..Default::default() };
     view.record([Event::RepositoryConfigured { repository: r(), config }]);
@@ -632,7 +632,7 @@ fn ruled(rules: ContentRules, events: impl IntoIterator<Item = Event>) -> View {
     view
 }
 
-fn broken<T: std::fmt::Debug>(outcome: Result<T>) -> Broken {
+pub(super) fn broken<T: std::fmt::Debug>(outcome: Result<T>) -> Broken {
     match outcome {
         Err(Error::AgainstRule(broken)) => broken,
         other => panic!("{other:?}"),

@@ -5,6 +5,7 @@
 //! images in, `tags` sets and reads tags, `views` makes images of manifests and manifests of images. What does not:
 //! the protocol (docker-v1), and how one is converted into the other (`supercargo_model::v1`).
 
+mod brought;
 mod files;
 mod layers;
 mod tags;
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use supercargo_eventlog::V1Image;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Timestamp, limits};
 use supercargo_projections::tables::{
-    Blobs, Contents, ImageRow, Images, ImagesById, NameId, NamesById, Views, prefix,
+    Blobs, ContentState, Contents, ImageRow, Images, ImagesById, NameId, NamesById, Views, prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
@@ -97,15 +98,33 @@ impl Registry {
         id: &ImageId,
     ) -> Result<V1ImageInfo> {
         let mut epoch = self.leases.epoch();
-        loop {
+        'again: loop {
             let found = self.v1_image(repository, viewer, id).await?;
-            // It moves when it is tagged. That it is not removed at this moment is known of where it stands alone.
-            let _ = self.lease(viewer.caller, (ANYWHERE, found.image.json), epoch);
-            match self.lease(viewer.caller, (found.name_id, found.image.json), epoch) {
-                Taken::Held => return Ok(found),
-                Taken::Condemned => return Err(Error::ImageUnknown(*id)),
-                Taken::LookAgain(now) => epoch = now,
+            let mut promised = vec![(found.name_id, found.image.json)];
+            let content = self.snapshot()?.get::<Contents>(&promised[0]).map_err(Error::internal)?;
+            if content.is_none_or(|content| content.state != ContentState::Live) {
+                // What it was made from may be partly collected; or stands in other names, where nothing else says that
+                // it is needed.
+                let chain = match self.v1_chain(repository, viewer, found.clone()) {
+                    Err(Error::ImageUnknown(_)) => return Err(Error::ImageUnknown(*id)),
+                    chain => chain?,
+                };
+                let elsewhere = chain.windows(2).filter(|pair| pair[0].name_id != pair[1].name_id);
+                promised.extend(elsewhere.map(|pair| (pair[1].name_id, pair[1].image.json)));
             }
+            for (name, json) in promised {
+                // It moves when it is tagged. That it is not removed at this moment is known of where it stands alone.
+                let _ = self.lease(viewer.caller, (ANYWHERE, json), epoch);
+                match self.lease(viewer.caller, (name, json), epoch) {
+                    Taken::Held => {}
+                    Taken::Condemned => return Err(Error::ImageUnknown(*id)),
+                    Taken::LookAgain(now) => {
+                        epoch = now;
+                        continue 'again;
+                    }
+                }
+            }
+            return Ok(found);
         }
     }
 
@@ -174,7 +193,7 @@ impl Registry {
             if chain.len() == limits::IMAGE_CHAIN_MAX {
                 return Err(Error::ChainTooDeep);
             }
-            let beside = image_row(&snapshot, (above.name_id, parent.json))?;
+            let beside = whole(&snapshot, (above.name_id, parent.json))?;
             let found = match beside {
                 Some(row) => Some(V1ImageInfo {
                     image: row.image,
@@ -234,7 +253,7 @@ fn find(
         let Some(name_id) = name_id(snapshot, repository, name)? else { continue };
         let key = (repository.clone(), *id, name_id);
         if let Some(json) = snapshot.get::<ImagesById>(&key).map_err(Error::internal)?.filter(is_wanted)
-            && let Some(row) = image_row(snapshot, (name_id, json))?
+            && let Some(row) = whole(snapshot, (name_id, json))?
         {
             return info(name_id, name.clone(), row);
         }
@@ -246,7 +265,7 @@ fn find(
         let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
         let Some((_, name)) = name.filter(|(_, name)| !name.is_waiting_room()) else { continue };
         if (viewer.may_read)(&name)
-            && let Some(row) = image_row(snapshot, (name_id, json))?
+            && let Some(row) = whole(snapshot, (name_id, json))?
         {
             return info(name_id, name, row);
         }
@@ -256,6 +275,19 @@ fn find(
 
 fn image_row(snapshot: &Snapshot, key: (NameId, Digest)) -> Result<Option<ImageRow>> {
     snapshot.get::<Images>(&key).map_err(Error::internal)
+}
+
+/// An image of a name, where the name has all of it. One whose layer was deleted by itself, or whose bytes are damaged,
+/// is to be pushed again, and whoever was told that it is there would not.
+fn whole(snapshot: &Snapshot, key: (NameId, Digest)) -> Result<Option<ImageRow>> {
+    let Some(row) = image_row(snapshot, key)? else { return Ok(None) };
+    let layer = snapshot.get::<Contents>(&(key.0, row.image.layer)).map_err(Error::internal)?;
+    let mut there = layer.is_some_and(|layer| layer.blob);
+    for digest in [&row.image.json, &row.image.layer] {
+        let blob = snapshot.get::<Blobs>(digest).map_err(Error::internal)?;
+        there &= blob.is_some_and(|blob| !blob.rotten);
+    }
+    Ok(there.then_some(row))
 }
 
 /// The image that a digest of a name is the JSON of, or that a manifest of that digest is known to be to V1 clients.

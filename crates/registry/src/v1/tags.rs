@@ -7,10 +7,10 @@ use supercargo_projections::tables::{
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
-use super::{Viewer, image_row};
+use super::brought::Brought;
+use super::{V1ImageInfo, Viewer, image_row};
 use crate::command::Command;
 use crate::leases::{ANYWHERE, Principal};
-use crate::ledger::Payload;
 use crate::reads::{known_repository, name_id, resolve};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -148,10 +148,10 @@ impl Registry {
         tag: &Tag,
         id: &ImageId,
     ) -> Result<()> {
-        let row = self.snapshot()?.get::<Repositories>(repository).map_err(Error::internal)?;
-        let version =
-            row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
         for _ in 0..TRIES {
+            let row = self.snapshot()?.get::<Repositories>(repository).map_err(Error::internal)?;
+            let version =
+                row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
             let image = self.v1_check_image(repository, viewer, id).await?;
             let json = image.image.json;
             let chain = self.v1_chain(repository, viewer, image)?;
@@ -161,11 +161,17 @@ impl Registry {
                     held_in.push(found.held_in.clone());
                 }
             }
-            let (conversion, payload, published) = match version {
-                DockerApiVersion::V1 => (None, Payload::None, Vec::new()),
+            let mut brought = Brought::default();
+            let conversion = match version {
+                DockerApiVersion::V1 => None,
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    let (conversion, payload, published) = self.v1_convert(repository, name, &chain).await?;
-                    (Some(Box::new(conversion)), payload, published)
+                    match self.v1_convert(repository, name, &chain, &mut brought).await {
+                        Ok(conversion) => Some(Box::new(conversion)),
+                        Err(e) => {
+                            self.discard_brought(brought).await;
+                            return Err(e);
+                        }
+                    }
                 }
             };
             let command = Command::SetImageTag {
@@ -177,37 +183,31 @@ impl Registry {
                 held_in,
                 conversion,
             };
-            let submitted = self.ledger.submit(viewer.caller, command, payload).await;
-            if submitted.as_ref().is_err_and(Error::is_refusal) {
-                // No record will ever mention what was stored for it.
-                for digest in published {
-                    self.remove_unmentioned(digest).await?;
-                }
-            }
-            match submitted {
-                // It left the waiting room, or its name, since it was looked up: it is somewhere else now.
+            match self.submit_brought(viewer.caller, command, brought).await {
+                // It left the waiting room, or its name, since it was looked up: it is somewhere else now. Or what the
+                // repository speaks is something else.
                 Err(Error::ImageUnknown(_)) => {}
                 Err(e) => return Err(e),
-                Ok(_) => return self.v1_end_leases(repository, viewer, name, id),
+                Ok(()) => return self.v1_end_leases(repository, viewer, name, &chain),
             }
         }
         Err(Error::ImageUnknown(*id))
     }
 
-    /// The caller's tag reaches the image: its leases on it have done their work.
+    /// The caller's tag reaches the image: its leases on the chain have done their work, where that was and where it
+    /// is now.
     fn v1_end_leases(
         &self,
         repository: &RepoKey,
         viewer: Viewer<'_>,
         name: &RepoName,
-        id: &ImageId,
+        chain: &[V1ImageInfo],
     ) -> Result<()> {
-        let viewer = Viewer { name: Some(name), ..viewer };
-        // Gone again already: then they run out by themselves.
-        let Some(top) = self.v1_find(repository, viewer, id)? else { return Ok(()) };
-        let Ok(chain) = self.v1_chain(repository, viewer, top) else { return Ok(()) };
-        let ended =
-            chain.iter().flat_map(|found| [found.name_id, ANYWHERE].map(|name| (name, found.image.json)));
+        let target = name_id(&self.snapshot()?, repository, name)?;
+        let ended = chain.iter().flat_map(|found| {
+            let places = [Some(found.name_id), Some(ANYWHERE), target].into_iter().flatten();
+            places.map(|name| (name, found.image.json))
+        });
         self.leases.end(ended, &Principal::of(viewer.caller));
         Ok(())
     }

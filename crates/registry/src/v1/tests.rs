@@ -577,3 +577,156 @@ async fn every_use_of_v1_is_an_event() {
         ]
     );
 }
+
+/// Bytes that no compression makes smaller.
+fn noise(seed: u32, size: usize) -> Bytes {
+    let mut state = u64::from(seed) | 1 << 40;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..size).map(|_| next()).collect::<Vec<_>>().into()
+}
+
+/// Both layers are files once they are packed: whoever places them keeps everybody else from it meanwhile.
+#[tokio::test]
+async fn a_layer_that_comes_twice_is_packed_once_and_waits_for_nobody() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, viewer) = (&world.registry, world.viewer());
+    let (one, two) = (noise(1, 200_000), noise(2, 200_000));
+    for (id, parent, layer) in
+        [(1, None, &one), (2, Some(1), &two), (3, Some(2), &one), (4, None, &two), (5, Some(4), &one)]
+    {
+        world.put(viewer, "s", id, json(id, parent), layer.clone()).await.unwrap();
+    }
+    let (a, b, t) = (name("a"), name("b"), tag("t"));
+    let (top, other) = (image_id(3), image_id(5));
+    let (first, second) = tokio::time::timeout(Duration::from_secs(60), async {
+        // One packs the first layer before the second, and the other the other way round.
+        tokio::join!(
+            registry.v1_set_tag(key(), viewer, &a, &t, &top),
+            registry.v1_set_tag(key(), viewer, &b, &t, &other),
+        )
+    })
+    .await
+    .expect("they wait for each other");
+    first.unwrap();
+    second.unwrap();
+    // Packed by now, the same layer serves a name that never held it packed.
+    world.put(viewer, "s", 6, json(6, None), two.clone()).await.unwrap();
+    registry.v1_set_tag(key(), viewer, &name("c"), &t, &image_id(6)).await.unwrap();
+    world.verify();
+    assert_eq!(registry.sweep().await.unwrap().files, 0);
+    for of in ["a", "b", "c"] {
+        world.delete_tag(of, "t").await;
+    }
+    world.collect().await;
+    assert_eq!(registry.repository(key()).unwrap().holds, Default::default());
+    assert_eq!(registry.sweep().await.unwrap().files, 0);
+}
+
+#[tokio::test]
+async fn an_image_whose_layer_is_its_json_waits_for_nobody() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let padding = "p".repeat(100_000);
+    let json = Bytes::from(format!(r#"{{"id":"{}","comment":"{padding}"}}"#, image_id(1)));
+    let put = world.put(world.viewer(), "s", 1, json.clone(), json.clone());
+    tokio::time::timeout(Duration::from_secs(60), put).await.expect("it waits for itself").unwrap();
+    assert_eq!(world.layer_bytes(1).await.unwrap(), json);
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_zstd_layer_of_two_names_is_packed_for_both() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let registry = &world.registry;
+    let plain = noise(1, 200_000);
+    let layer: Bytes =
+        ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest).into();
+    let mut packed = Vec::new();
+    for (of, more) in [("a", 1), ("b", 2)] {
+        let layers = [layer.clone(), super::tests::layer(more, 9)];
+        let config = push_v2(registry, &name(of), "t", &layers[..usize::from(more)]).await;
+        let top = ImageId::parse(&config.hex()).unwrap();
+        let ancestry = registry.v1_ancestry(key(), world.viewer(), &top).await.unwrap();
+        let base = ancestry.last().unwrap();
+        let to = name(of);
+        let viewer = Viewer { name: Some(&to), may_read: NONE, ..world.viewer() };
+        packed.push(registry.v1_image(key(), viewer, base).await.unwrap().image.layer);
+    }
+    assert_eq!(packed[0], packed[1]);
+    assert_ne!(packed[0], digest_of(Algorithm::Sha256, &layer));
+    world.verify();
+}
+
+/// A layer can be deleted by itself, and bytes can rot: the image is to be pushed again, and then it is whole.
+#[tokio::test]
+async fn an_image_without_its_layer_is_not_there_and_can_be_pushed_again() {
+    for rot in [false, true] {
+        let world = World::new(DockerApiVersion::V1).await;
+        let registry = &world.registry;
+        world.push("a", "t", &[1, 2]).await;
+        let bytes = layer(1, 70_100);
+        let lost = digest_of(Algorithm::Sha256, &bytes);
+        if rot {
+            let found = supercargo_eventlog::event::Rot::WrongDigest;
+            let command = crate::command::Command::RecordRot { digest: lost, rot: found };
+            registry.ledger.submit(&world.ann, command, crate::ledger::Payload::None).await.unwrap();
+        } else {
+            registry.delete_blob(&world.ann, key(), &name("a"), lost).await.unwrap();
+            world.collect().await;
+        }
+        let unknown = registry.v1_check_image(key(), world.viewer(), &image_id(1)).await;
+        assert!(matches!(unknown, Err(Error::ImageUnknown(_))), "{unknown:?}");
+        // Neither does anything bring it elsewhere.
+        let other = registry.v1_set_tag(key(), world.viewer(), &name("b"), &tag("t"), &image_id(2)).await;
+        assert!(matches!(other, Err(Error::ImageUnknown(_))), "{other:?}");
+        assert!(!registry.name_exists(key(), &name("b")).unwrap());
+
+        // As a client does, which is told of each whether it is there. Packed by itself, it may be other bytes.
+        let again = if rot { bytes } else { layer(1, 80_000) };
+        world.put(world.viewer(), "s", 1, json(1, None), again.clone()).await.unwrap();
+        registry.v1_set_tag(key(), world.viewer(), &name("a"), &tag("t"), &image_id(2)).await.unwrap();
+        world.collect().await;
+        assert_eq!(world.layer_bytes(1).await.unwrap(), again);
+        let ancestry = registry.v1_ancestry(key(), world.viewer(), &image_id(2)).await.unwrap();
+        assert_eq!(ancestry, [2, 1].map(image_id));
+        if !rot {
+            world.verify();
+            assert_eq!(registry.sweep().await.unwrap().files, 0);
+        }
+    }
+}
+
+/// The parent is in a name that is deleted, and nothing there says who needs it.
+#[tokio::test]
+async fn a_promise_of_an_image_is_one_of_its_parents_wherever_they_stand() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    world.push("a", "t", &[1]).await;
+    world.put(world.viewer(), "s", 2, json(2, Some(1)), layer(2, 9)).await.unwrap();
+    registry.leases.forget_all();
+    registry.v1_check_image(key(), world.viewer(), &image_id(2)).await.unwrap();
+    world.delete_tag("a", "t").await;
+    registry.collect(&caller("root"), None, |_| {}).await.unwrap();
+    registry.v1_set_tag(key(), world.viewer(), &name("b"), &tag("t"), &image_id(2)).await.unwrap();
+    assert_eq!(registry.leases_held(), 0, "the tag ends them");
+    // What only the other name had goes with the next run.
+    registry.collect(&caller("root"), None, |_| {}).await.unwrap();
+    assert!(!registry.name_exists(key(), &name("a")).unwrap());
+    assert_eq!(registry.v1_images_of(key(), &name("b")).unwrap().len(), 2);
+    world.verify();
+}
+
+/// Once what an image was made from is gone, nobody is told that the image is there: the rest of it follows.
+#[tokio::test]
+async fn an_image_that_is_half_collected_is_not_promised() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    world.push("a", "t", &[1, 2]).await;
+    world.delete_tag("a", "t").await;
+    let base = registry.v1_image(key(), world.viewer(), &image_id(1)).await.unwrap().image;
+    registry.delete_blob(&world.ann, key(), &name("a"), base.layer).await.unwrap();
+    let unknown = registry.v1_check_image(key(), world.viewer(), &image_id(2)).await;
+    assert!(matches!(unknown, Err(Error::ImageUnknown(_))), "{unknown:?}");
+}

@@ -4,23 +4,22 @@
 //! by, so that two who push the same image do not meet before it is whole. Both outlive the process. Nothing of
 //! them is seen by anybody until the checksum is right and the record is committed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
-use supercargo_blobs::{StoreError, Verified, crash_point};
+use supercargo_blobs::{StoreError, crash_point};
 use supercargo_eventlog::{V1Image, V1Parent};
 use supercargo_layers::{InspectLimits, Tarsum};
 use supercargo_model::v1::ImageJson;
 use supercargo_model::{Algorithm, Digest, ImageId, RepoKey, RepoName, limits};
 use uuid::Uuid;
 
+use super::brought::Brought;
 use super::{V1ImageInfo, Viewer, waiting_room};
 use crate::command::Command;
 use crate::leases::ANYWHERE;
-use crate::ledger::Payload;
 use crate::pushes::{digest_of, owner};
 use crate::registry::Registry;
 use crate::rules::Bounded;
@@ -98,7 +97,8 @@ impl Registry {
                 Err(e) => return Err(e),
             }
         }
-        match self.v1_image(repository, viewer, id).await {
+        // Whoever is told so skips the image, and relies on it.
+        match self.v1_check_image(repository, viewer, id).await {
             Ok(_) => return Err(Error::ImageExists(*id)),
             Err(Error::ImageUnknown(_)) => {}
             Err(e) => return Err(e),
@@ -231,14 +231,10 @@ impl Registry {
             image: Box::new(image),
             parent_in: parent.map(|parent| parent.held_in),
         };
-        let mut published = Vec::new();
-        let layer_bytes = match self.blobs.verify(&owner, parts.layer, layer).await {
-            Ok(Verified::Small(bytes)) => Payload::Small(layer, bytes),
-            Ok(Verified::Large(large)) => {
-                let placed = self.blobs.publish(large, self.existing(&layer)?).await?;
-                published.push(layer);
-                Payload::File(Arc::new(placed))
-            }
+        let mut brought = Brought::default();
+        brought.bytes(json_digest, json);
+        match self.blobs.verify(&owner, parts.layer, layer).await {
+            Ok(verified) => brought.verified(layer, verified),
             Err(StoreError::DigestMismatch { actual }) => {
                 // The layer was replaced since it was hashed.
                 return Err(Error::ChecksumMismatch {
@@ -247,19 +243,10 @@ impl Registry {
                 });
             }
             Err(e) => return Err(e.into()),
-        };
-        let json_bytes = self.payload_of(json_digest, json, &mut published).await?;
-        let payload = Payload::Many(vec![layer_bytes, json_bytes]);
+        }
         // What matters is that it is held from here on.
         let _ = self.lease(viewer.caller, (ANYWHERE, json_digest), self.leases.epoch());
-        let submitted = self.ledger.submit(viewer.caller, command, payload).await;
-        if submitted.as_ref().is_err_and(Error::is_refusal) {
-            // No record will ever mention what was stored for it.
-            for digest in published {
-                self.remove_unmentioned(digest).await?;
-            }
-        }
-        submitted?;
+        self.submit_brought(viewer.caller, command, brought).await?;
         crash_point("v1.whole");
         self.discard_parts(&owner, parts).await;
         Ok(())
@@ -321,20 +308,5 @@ impl Registry {
             Ok(()) | Err(StoreError::SessionUnknown) => {}
             Err(e) => tracing::debug!(error = %e, "what is left of an image's upload was not removed"),
         }
-    }
-
-    /// Bytes that are in memory, as they go to the writer. Those that become a file are added to `published`.
-    pub(crate) async fn payload_of(
-        &self,
-        digest: Digest,
-        bytes: Bytes,
-        published: &mut Vec<Digest>,
-    ) -> Result<Payload> {
-        if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
-            return Ok(Payload::Small(digest, bytes));
-        }
-        let placed = self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?;
-        published.push(digest);
-        Ok(Payload::File(Arc::new(placed)))
     }
 }

@@ -5,11 +5,10 @@
 //! (`supercargo_model::v1`), and both are recorded with the link between them, so that neither is ever made again.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use foldhash::HashMap;
 use futures_util::stream;
-use supercargo_blobs::Verified;
 use supercargo_eventlog::{Api, PackedLayer, V1Image, V1Parent};
 use supercargo_layers::{Compression, InspectLimits};
 use supercargo_model::v1::{
@@ -17,15 +16,16 @@ use supercargo_model::v1::{
 };
 use supercargo_model::{Algorithm, Digest, ImageId, Manifest, RepoKey, RepoName, limits, media_type};
 use supercargo_projections::tables::{
-    Blobs, Holders, Layers, Manifests, NameId, NamesById, ReferenceKind, References, Source, Views, prefix,
+    Blobs, Contents, Holders, Layers, Manifests, NameId, NamesById, ReferenceKind, References, Source, Views,
+    prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 use tokio::sync::mpsc;
 
+use super::brought::{Brought, packing};
 use super::layers::unreadable;
 use super::{V1ImageInfo, Viewer};
 use crate::command::{Command, Conversion, Inspected};
-use crate::ledger::Payload;
 use crate::pushes::digest_of;
 use crate::reads::name_id;
 use crate::registry::{Caller, Registry};
@@ -39,14 +39,13 @@ const MANIFESTS_MAX: usize = 16;
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// A layer in a form that the other protocol takes.
+#[derive(Clone, Copy)]
 struct LayerForm {
     diff_id: Option<Digest>,
     blob: Digest,
     blob_size: u64,
     /// What was found out for it.
     inspected: Option<Inspected>,
-    /// The bytes, where they are new.
-    payload: Option<Payload>,
 }
 
 /// An image that was made of a manifest.
@@ -57,26 +56,6 @@ struct Made {
     layer: Option<Digest>,
 }
 
-/// What goes to the writer with a command.
-#[derive(Default)]
-struct Brought {
-    payloads: Vec<Payload>,
-    /// All that is in them.
-    digests: Vec<Digest>,
-    /// Those of it that are files by now.
-    files: Vec<Digest>,
-}
-
-impl Brought {
-    fn add(&mut self, digest: Digest, payload: Payload) {
-        if matches!(payload, Payload::File(_)) {
-            self.files.push(digest);
-        }
-        self.digests.push(digest);
-        self.payloads.push(payload);
-    }
-}
-
 impl From<ConvertError> for Error {
     fn from(error: ConvertError) -> Error {
         Error::NotConvertible(error.to_string())
@@ -84,15 +63,15 @@ impl From<ConvertError> for Error {
 }
 
 impl Registry {
-    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now. `chain`:
-    /// the image, and those that it was made from. Answers
-    /// also with the bytes, and with those of them that are files by now.
+    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now.
+    /// `chain`: the image, and those that it was made from.
     pub(super) async fn v1_convert(
         &self,
         repository: &RepoKey,
         name: &RepoName,
         chain: &[V1ImageInfo],
-    ) -> Result<(Conversion, Payload, Vec<Digest>)> {
+        brought: &mut Brought,
+    ) -> Result<Conversion> {
         let snapshot = self.snapshot()?;
         let target = name_id(&snapshot, repository, name)?;
         let top = chain.first();
@@ -100,23 +79,24 @@ impl Registry {
             .iter()
             .flat_map(|top| [target, Some(top.name_id)].into_iter().flatten().map(|id| (id, top.image.json)))
         {
-            if let Some((digest, manifest)) = viewed_as(&snapshot, id, json)? {
-                let conversion = Conversion { digest, manifest, inspected: Vec::new(), brought: Vec::new() };
-                return Ok((conversion, Payload::None, Vec::new()));
+            if let Some((digest, manifest)) = viewed_as(&snapshot, id, json)?
+                && has_parts(&snapshot, id, &manifest)?
+            {
+                return Ok(Conversion { digest, manifest, inspected: Vec::new(), brought: Vec::new() });
             }
         }
-        let (mut brought, mut inspected) = (Brought::default(), Vec::new());
+        let mut forms: HashMap<Digest, LayerForm> = HashMap::default();
         let mut parts = Vec::with_capacity(chain.len());
         for V1ImageInfo { image, .. } in chain.iter().rev() {
             let json = self.bytes_of(&snapshot, &image.json, image.json_size)?;
             let json = json.ok_or(Error::ImageUnknown(image.id))?;
-            let form = self.as_gzip(&image.layer, image.layer_size).await?;
+            let form = match forms.get(&image.layer) {
+                Some(form) => *form,
+                None => self.as_gzip(&image.layer, image.layer_size, brought).await?,
+            };
+            forms.insert(image.layer, form);
             let diff_id =
                 form.diff_id.ok_or_else(|| Error::Internal("a layer without its diff id".to_owned()))?;
-            inspected.extend(form.inspected);
-            if let Some(payload) = form.payload {
-                brought.add(form.blob, payload);
-            }
             parts.push((image.id, json, diff_id, form.blob, form.blob_size));
         }
         let images: Vec<ChainImage<'_>> = parts
@@ -134,13 +114,11 @@ impl Registry {
         for (digest, bytes) in
             [(converted.config_digest, converted.config), (converted.manifest_digest, converted.manifest)]
         {
-            let payload = self.payload_of(digest, bytes.into(), &mut Vec::new()).await?;
-            brought.add(digest, payload);
+            brought.bytes(digest, bytes.into());
         }
-        let Brought { payloads, digests, files } = brought;
-        let conversion =
-            Conversion { digest: converted.manifest_digest, manifest, inspected, brought: digests };
-        Ok((conversion, Payload::Many(payloads), files))
+        let digest = converted.manifest_digest;
+        let inspected = inspected_for(&forms);
+        Ok(Conversion { digest, manifest, inspected, brought: brought.digests() })
     }
 
     /// Makes the images that a manifest is to V1 clients, where the id is that of such a manifest's config, in a name
@@ -206,31 +184,63 @@ impl Registry {
         if made.len() > limits::IMAGE_CHAIN_MAX {
             return Err(Error::ChainTooDeep);
         }
-        let (mut brought, mut inspected) = (Brought::default(), Vec::new());
+        let mut brought = Brought::default();
+        let (images, inspected) = match self.v1_images_with_layers(digest, made, &mut brought).await {
+            Ok(images) => images,
+            Err(e) => {
+                self.discard_brought(brought).await;
+                return Err(e);
+            }
+        };
+        let command = Command::AddView {
+            repository: repository.clone(),
+            name: name.clone(),
+            manifest: digest,
+            images,
+            inspected,
+            brought: brought.digests(),
+        };
+        match self.submit_brought(&Caller::system(Api::DockerV1), command, brought).await {
+            Err(Error::ImageExists(id)) => {
+                Err(not(&format!("another image {id} was pushed to repository name {name}")))
+            }
+            submitted => submitted,
+        }
+    }
+
+    /// Images that are made of a manifest, each after its parent, with layers as V1 clients unpack them.
+    async fn v1_images_with_layers(
+        &self,
+        digest: Digest,
+        made: Vec<Made>,
+        brought: &mut Brought,
+    ) -> Result<(Vec<V1Image>, Vec<Inspected>)> {
+        let mut forms: HashMap<Digest, LayerForm> = HashMap::default();
         let mut images: Vec<V1Image> = Vec::with_capacity(made.len());
         for (depth, Made { id, json, layer }) in (1..).zip(made) {
             let (layer, layer_size) = match layer {
                 None => {
-                    let bytes = Bytes::from_static(&EMPTY_LAYER);
-                    let size = bytes.len() as u64;
-                    brought.add(empty_layer(), Payload::Small(empty_layer(), bytes));
-                    (empty_layer(), size)
+                    brought.bytes(empty_layer(), Bytes::from_static(&EMPTY_LAYER));
+                    (empty_layer(), EMPTY_LAYER.len() as u64)
                 }
                 Some(layer) => {
                     let blob = self.snapshot()?.get::<Blobs>(&layer).map_err(Error::internal)?;
-                    let blob = blob.ok_or_else(|| not("it has a layer that is not here"))?;
-                    let form = self.as_v1_takes(&layer, blob.size).await?;
-                    inspected.extend(form.inspected);
-                    if let Some(payload) = form.payload {
-                        brought.add(form.blob, payload);
-                    }
+                    let blob = blob.ok_or_else(|| {
+                        Error::NotConvertible(format!(
+                            "manifest {digest} can't be shown to V1 clients: it has a layer that is not here"
+                        ))
+                    })?;
+                    let form = match forms.get(&layer) {
+                        Some(form) => *form,
+                        None => self.as_v1_takes(&layer, blob.size, brought).await?,
+                    };
+                    forms.insert(layer, form);
                     (form.blob, form.blob_size)
                 }
             };
             let json_digest = digest_of(Algorithm::Sha256, &json);
             let json_size = json.len() as u64;
-            let payload = self.payload_of(json_digest, json, &mut Vec::new()).await?;
-            brought.add(json_digest, payload);
+            brought.bytes(json_digest, json);
             let parent = images.last().map(|parent| V1Parent { id: parent.id, json: parent.json });
             images.push(V1Image {
                 id,
@@ -244,29 +254,7 @@ impl Registry {
                 tarsum: None,
             });
         }
-        let Brought { payloads, digests, files } = brought;
-        let command = Command::AddView {
-            repository: repository.clone(),
-            name: name.clone(),
-            manifest: digest,
-            images,
-            inspected,
-            brought: digests,
-        };
-        let caller = Caller::system(Api::DockerV1);
-        let submitted = self.ledger.submit(&caller, command, Payload::Many(payloads)).await;
-        if submitted.as_ref().is_err_and(Error::is_refusal) {
-            // No record will ever mention what was stored for it.
-            for digest in files {
-                self.remove_unmentioned(digest).await?;
-            }
-        }
-        match submitted {
-            Err(Error::ImageExists(id)) => {
-                Err(not(&format!("another image {id} was pushed to repository name {name}")))
-            }
-            submitted => submitted.map(|_| ()),
-        }
+        Ok((images, inspected_for(&forms)))
     }
 
     /// The images that a manifest is to V1 clients, base first: those that it is made of itself (schema 1), or those that
@@ -325,22 +313,22 @@ impl Registry {
     }
 
     /// A layer as V1 clients unpack it: as it is, unless it is zstd, which no such client knows.
-    async fn as_v1_takes(&self, layer: &Digest, size: u64) -> Result<LayerForm> {
+    async fn as_v1_takes(&self, layer: &Digest, size: u64, brought: &mut Brought) -> Result<LayerForm> {
         if self.compression(layer).await? == Compression::Zstd {
-            return self.as_gzip(layer, size).await;
+            return self.as_gzip(layer, size, brought).await;
         }
-        Ok(LayerForm { diff_id: None, blob: *layer, blob_size: size, inspected: None, payload: None })
+        Ok(LayerForm { diff_id: None, blob: *layer, blob_size: size, inspected: None })
     }
 
     /// A layer as gzip, and what is in it: as it was found out before, or as it is now.
-    async fn as_gzip(&self, layer: &Digest, size: u64) -> Result<LayerForm> {
+    async fn as_gzip(&self, layer: &Digest, size: u64, brought: &mut Brought) -> Result<LayerForm> {
         let snapshot = self.snapshot()?;
         if let Some(row) = snapshot.get::<Layers>(layer).map_err(Error::internal)? {
             let (blob, blob_size) = row.packed.map_or((*layer, size), |packed| (packed.digest, packed.size));
             let kept = snapshot.get::<Blobs>(&blob).map_err(Error::internal)?;
             if kept.is_some_and(|kept| kept.holders > 0 && !kept.rotten) {
                 let diff_id = Some(row.diff_id);
-                return Ok(LayerForm { diff_id, blob, blob_size, inspected: None, payload: None });
+                return Ok(LayerForm { diff_id, blob, blob_size, inspected: None });
             }
         }
         drop(snapshot);
@@ -364,27 +352,19 @@ impl Registry {
                 blob: *layer,
                 blob_size: size,
                 inspected: Some(inspected),
-                payload: None,
             });
         }
-        self.pack(layer).await
+        self.pack(layer, brought).await
     }
 
     /// Packs a layer anew, by a recipe that always gives the same bytes.
-    async fn pack(&self, layer: &Digest) -> Result<LayerForm> {
-        let owner = format!("{}/packing", RepoName::waiting_room(None));
+    async fn pack(&self, layer: &Digest, brought: &mut Brought) -> Result<LayerForm> {
+        let owner = packing();
         let session = self.blobs.start(&owner, Algorithm::Sha256).await?;
-        let packed = self.pack_into(&owner, session, layer).await;
-        if let Err(e) = self.blobs.discard(&owner, session).await {
-            tracing::debug!(error = %e, "what is left of packing a layer was not removed");
-        }
-        packed
-    }
-
-    async fn pack_into(&self, owner: &str, session: uuid::Uuid, layer: &Digest) -> Result<LayerForm> {
+        brought.session(session);
         let bytes = self.open_layer(layer)?;
         let (sender, receiver) = mpsc::channel(2);
-        let packing = self.unpacking(move |stop| {
+        let packer = self.unpacking(move |stop| {
             let limits = InspectLimits { stop: Some(stop), ..InspectLimits::default() };
             let mut pipe = Pipe { sender, piece: BytesMut::new() };
             let packed = supercargo_layers::repack(bytes, &mut pipe, limits);
@@ -396,18 +376,13 @@ impl Registry {
         let pieces = Box::pin(stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|piece: io::Result<Bytes>| (piece, receiver))
         }));
-        let (packed, kept) = tokio::join!(packing, self.blobs.append(owner, session, None, pieces));
+        let (packed, kept) = tokio::join!(packer, self.blobs.append(&owner, session, None, pieces));
         let packed = packed?.map_err(|e| match (e, kept) {
             // Whoever was to keep it could not.
             (supercargo_layers::LayerError::Write(_), Err(kept)) => Error::from(kept),
             (e, _) => unreadable(*layer, &e),
         })?;
-        let payload = match self.blobs.verify(owner, session, packed.digest).await? {
-            Verified::Small(bytes) => Payload::Small(packed.digest, bytes),
-            Verified::Large(large) => {
-                Payload::File(Arc::new(self.blobs.publish(large, self.existing(&packed.digest)?).await?))
-            }
-        };
+        brought.verified(packed.digest, self.blobs.verify(&owner, session, packed.digest).await?);
         let inspected = Inspected {
             layer: *layer,
             diff_id: packed.facts.diff_id,
@@ -419,7 +394,6 @@ impl Registry {
             blob: packed.digest,
             blob_size: packed.size,
             inspected: Some(inspected),
-            payload: Some(payload),
         })
     }
 }
@@ -454,6 +428,25 @@ impl Write for Pipe {
         let piece = self.piece.split().freeze();
         self.sender.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
+}
+
+/// What was found out about layers, in the order of their digests.
+fn inspected_for(forms: &HashMap<Digest, LayerForm>) -> Vec<Inspected> {
+    let mut inspected: Vec<Inspected> = forms.values().filter_map(|form| form.inspected).collect();
+    inspected.sort_unstable_by_key(|inspected| inspected.layer);
+    inspected
+}
+
+/// Whether a name has the config and all layers of a manifest: they can be deleted by themselves.
+fn has_parts(snapshot: &Snapshot, name: NameId, manifest: &Manifest) -> Result<bool> {
+    for part in manifest.config.iter().chain(&manifest.layers) {
+        let content = snapshot.get::<Contents>(&(name, part.digest)).map_err(Error::internal)?;
+        let blob = snapshot.get::<Blobs>(&part.digest).map_err(Error::internal)?;
+        if content.is_none_or(|content| !content.blob) || blob.is_none_or(|blob| blob.rotten) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The manifest in a name that is to V1 clients what an image is.

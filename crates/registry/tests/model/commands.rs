@@ -133,7 +133,7 @@ fn policy() -> impl Strategy<Value = GcPolicy> {
 
 /// A clock that stands still unless it is told to go.
 #[derive(Debug, Default)]
-struct ManualClock(AtomicI64);
+pub struct ManualClock(pub AtomicI64);
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
@@ -489,7 +489,7 @@ fn assert_same(deleted: &Result<(), Error>, there: bool) {
 }
 
 /// `usual` cases, and as many times more as `PROPTEST_CASES` is more than 256.
-fn cases(usual: u32) -> ProptestConfig {
+pub fn cases(usual: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: (usual * default.cases).div_ceil(256), max_shrink_iters: 400, ..default }
 }

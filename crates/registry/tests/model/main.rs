@@ -5,4 +5,5 @@
 
 mod commands;
 mod content;
+mod images;
 mod plain;

@@ -1,0 +1,118 @@
+//! Bytes of several digests that go to the writer with one command.
+//!
+//! None is put in its place before all are known, and then all are, in the order of their digests. While a file waits
+//! for its record nobody else can place or remove the same: two who place several in different orders would wait for
+//! each other for ever, and one that places the same twice for itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use supercargo_blobs::{LargeBlob, StoreError, Verified};
+use supercargo_model::{Digest, RepoName, limits};
+use uuid::Uuid;
+
+use crate::command::Command;
+use crate::ledger::Payload;
+use crate::registry::{Caller, Registry};
+use crate::{Error, Result};
+
+/// What goes to the writer with a command.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    parts: BTreeMap<Digest, Part>,
+    /// Upload sessions that hold some of it, and that nobody else knows.
+    sessions: Vec<Uuid>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Bytes(Bytes),
+    Large(LargeBlob),
+}
+
+impl Brought {
+    /// Bytes that are in memory, and hash to `digest`.
+    pub(super) fn bytes(&mut self, digest: Digest, bytes: Bytes) {
+        self.parts.entry(digest).or_insert(Part::Bytes(bytes));
+    }
+
+    /// Bytes of an upload session.
+    pub(super) fn verified(&mut self, digest: Digest, verified: Verified) {
+        self.parts.entry(digest).or_insert(match verified {
+            Verified::Small(bytes) => Part::Bytes(bytes),
+            Verified::Large(large) => Part::Large(large),
+        });
+    }
+
+    /// A session of [`packing`] that is to be discarded once its bytes are in their place, or not wanted.
+    pub(super) fn session(&mut self, session: Uuid) {
+        self.sessions.push(session);
+    }
+
+    /// All that is in it.
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        self.parts.keys().copied().collect()
+    }
+}
+
+/// Whose the sessions are that layers are packed into.
+pub(super) fn packing() -> String {
+    format!("{}/packing", RepoName::waiting_room(None))
+}
+
+impl Registry {
+    /// Submits a command with its bytes. Files that no record mentions then are removed: those of a refused command,
+    /// and those that somebody else brought in another form a moment before.
+    pub(super) async fn submit_brought(
+        &self,
+        caller: &Caller,
+        command: Command,
+        mut brought: Brought,
+    ) -> Result<()> {
+        let mut files = Vec::new();
+        let placed = self.place(std::mem::take(&mut brought.parts), &mut files).await;
+        self.discard_brought(brought).await;
+        let submitted = match placed {
+            Ok(payload) => self.ledger.submit(caller, command, payload).await.map(|_| ()),
+            Err(e) => Err(e),
+        };
+        if submitted.as_ref().err().is_none_or(Error::is_refusal) {
+            for digest in files {
+                self.remove_unmentioned(digest).await?;
+            }
+        }
+        submitted
+    }
+
+    /// Lets go of what is not submitted after all.
+    pub(super) async fn discard_brought(&self, brought: Brought) {
+        drop(brought.parts);
+        let owner = packing();
+        for session in brought.sessions {
+            match self.blobs.discard(&owner, session).await {
+                Ok(()) | Err(StoreError::SessionUnknown) => {}
+                // What is left is the sweep's.
+                Err(e) => tracing::debug!(error = %e, "what is left of packing a layer was not removed"),
+            }
+        }
+    }
+
+    /// Puts bytes in their places, in the order of their digests. What became a file is added to `files`.
+    async fn place(&self, parts: BTreeMap<Digest, Part>, files: &mut Vec<Digest>) -> Result<Payload> {
+        let mut payloads = Vec::with_capacity(parts.len());
+        for (digest, part) in parts {
+            let placed = match part {
+                Part::Bytes(bytes) if bytes.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX => {
+                    payloads.push(Payload::Small(digest, bytes));
+                    continue;
+                }
+                Part::Bytes(bytes) => self.blobs.put_bytes(digest, bytes, self.existing(&digest)?).await?,
+                Part::Large(large) => self.blobs.publish(large, self.existing(&digest)?).await?,
+            };
+            files.push(digest);
+            payloads.push(Payload::File(Arc::new(placed)));
+        }
+        Ok(Payload::Many(payloads))
+    }
+}
