@@ -8,15 +8,13 @@ use supercargo_projections::tables::{
 use supercargo_projections::{Snapshot, prefix_end};
 
 use super::brought::Brought;
-use super::{V1ImageInfo, Viewer, image_row};
+use super::{TRIES, V1ImageInfo, Viewer, image_row};
 use crate::command::Command;
 use crate::leases::{ANYWHERE, Principal};
+use crate::ledger::Payload;
 use crate::reads::{known_repository, name_id, resolve};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
-
-/// How often a tag is tried to be set, where what it is to be set on changes meanwhile.
-const TRIES: usize = 8;
 
 /// Names that a search found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,12 +215,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NameUnknown`] where it has no tags, and those of a commit.
-    pub async fn v1_delete_tags(
-        &self,
-        caller: &Caller,
-        repository: &RepoKey,
-        name: &RepoName,
-    ) -> Result<()> {
+    pub async fn v1_delete_tags(&self, caller: &Caller, repository: &RepoKey, name: &RepoName) -> Result<()> {
         let command = Command::DeleteTags { repository: repository.clone(), name: name.clone() };
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
