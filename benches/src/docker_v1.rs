@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use supercargo_model::{Digest, ImageId};
 
 use crate::content::{Blob, Image};
-use crate::http::{Call, Connection, Payload};
+use crate::http::{Answer, Call, Connection, Payload};
 use crate::{Error, Result};
 
 /// One image of a chain.
@@ -42,6 +42,12 @@ fn json<'c>(method: Method, path: &'c str, body: impl Into<Bytes>) -> Call<'c> {
     Call { content_type: Some("application/json"), headers, payload, ..Call::new(method, path) }
 }
 
+/// What the client says who it is with from here on: the token that it was given.
+fn token(answer: &Answer) -> Result<String> {
+    let token = answer.headers.get("x-docker-token").and_then(|token| token.to_str().ok());
+    token.map(|token| format!("Token {token}")).ok_or_else(|| Error::Wrong("no X-Docker-Token".to_owned()))
+}
+
 /// Pushes a chain that is not there: the list of its images, a lookup of each, JSON, layer and checksum of each, the
 /// tag, and the list again.
 ///
@@ -52,27 +58,33 @@ pub async fn push(connection: &mut Connection, name: &str, tag: &str, chain: &[V
     let ids: Vec<String> = chain.iter().map(|image| format!(r#"{{"id":"{}"}}"#, image.id)).collect();
     let list = format!("[{}]", ids.join(","));
     let begin = format!("{repository}/");
-    connection.send(json(Method::PUT, &begin, list), StatusCode::OK).await?;
+    let token = token(&connection.send(json(Method::PUT, &begin, list), StatusCode::OK).await?)?;
+    let authorization = Some(&*token);
     for V1Image { id, .. } in chain {
         let path = format!("/v1/images/{id}/json");
-        connection.send(Call::new(Method::GET, &path), StatusCode::NOT_FOUND).await?;
+        let call = Call { authorization, ..Call::new(Method::GET, &path) };
+        connection.send(call, StatusCode::NOT_FOUND).await?;
     }
     for V1Image { id, json: text, layer, checksum } in chain {
         let path = format!("/v1/images/{id}/json");
-        connection.send(json(Method::PUT, &path, text.clone()), StatusCode::OK).await?;
+        let call = Call { authorization, ..json(Method::PUT, &path, text.clone()) };
+        connection.send(call, StatusCode::OK).await?;
         let path = format!("/v1/images/{id}/layer");
         let octets = Some("application/octet-stream");
         let layer = Payload::chunked(layer);
-        let call = Call { content_type: octets, payload: layer, ..Call::new(Method::PUT, &path) };
+        let call =
+            Call { authorization, content_type: octets, payload: layer, ..Call::new(Method::PUT, &path) };
         connection.send(call, StatusCode::OK).await?;
         let path = format!("/v1/images/{id}/checksum");
         let checksum = checksum.to_string();
         let headers = &[("X-Docker-Checksum-Payload", &*checksum)];
-        connection.send(Call { headers, ..Call::new(Method::PUT, &path) }, StatusCode::OK).await?;
+        let call = Call { authorization, headers, ..Call::new(Method::PUT, &path) };
+        connection.send(call, StatusCode::OK).await?;
     }
     let top = chain.last().map(|top| format!("\"{}\"", top.id)).unwrap_or_default();
     let path = format!("{repository}/tags/{tag}");
-    connection.send(json(Method::PUT, &path, top), StatusCode::OK).await?;
+    let call = Call { authorization, ..json(Method::PUT, &path, top) };
+    connection.send(call, StatusCode::OK).await?;
     let path = format!("{repository}/images");
     connection.send(json(Method::PUT, &path, "[]"), StatusCode::NO_CONTENT).await.map(drop)
 }
@@ -84,18 +96,18 @@ pub async fn push(connection: &mut Connection, name: &str, tag: &str, chain: &[V
 pub async fn pull(connection: &mut Connection, name: &str, tag: &str, chain: &[V1Image]) -> Result<()> {
     let repository = format!("/v1/repositories/{name}");
     let top = chain.last().map(|top| top.id.to_string()).unwrap_or_default();
-    for path in [
-        format!("{repository}/images"),
-        format!("{repository}/tags/{tag}"),
-        format!("/v1/images/{top}/ancestry"),
-    ] {
-        connection.send(Call::new(Method::GET, &path), StatusCode::OK).await?;
+    let path = format!("{repository}/images");
+    let token = token(&connection.send(json(Method::GET, &path, Bytes::new()), StatusCode::OK).await?)?;
+    let authorization = Some(&*token);
+    for path in [format!("{repository}/tags/{tag}"), format!("/v1/images/{top}/ancestry")] {
+        connection.send(Call { authorization, ..Call::new(Method::GET, &path) }, StatusCode::OK).await?;
     }
     for V1Image { id, layer, .. } in chain {
         let path = format!("/v1/images/{id}/json");
-        connection.send(Call::new(Method::GET, &path), StatusCode::OK).await?;
+        connection.send(Call { authorization, ..Call::new(Method::GET, &path) }, StatusCode::OK).await?;
         let path = format!("/v1/images/{id}/layer");
-        let answer = connection.send(Call::new(Method::GET, &path), StatusCode::OK).await?;
+        let call = Call { authorization, ..Call::new(Method::GET, &path) };
+        let answer = connection.send(call, StatusCode::OK).await?;
         if answer.body_bytes != layer.size() {
             return Err(Error::Wrong(format!(
                 "GET {path}: {} bytes, not {}",

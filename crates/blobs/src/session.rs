@@ -106,6 +106,19 @@ impl Session {
         Session::new(owner, id, path, progress, SystemTime::now())
     }
 
+    /// A session that has all its bytes, which are in its file.
+    pub(crate) fn whole(
+        owner: OwnerKey,
+        id: Uuid,
+        path: PathBuf,
+        bytes: &[u8],
+        kept: Option<KeptBytes>,
+    ) -> Session {
+        let hash = Some(Hasher::after(bytes));
+        let progress = Progress { received: bytes.len() as u64, hash, prefixed: None, kept };
+        Session::new(owner, id, path, progress, SystemTime::now())
+    }
+
     pub(crate) fn found(
         owner: OwnerKey,
         id: Uuid,

@@ -21,7 +21,7 @@ use crate::hasher::Hasher;
 use crate::layout::{Layout, OwnerKey};
 use crate::lock::{DigestGuard, DigestLocks};
 use crate::read::{BlobFile, read_whole};
-use crate::session::{Session, Sessions, State};
+use crate::session::{KeptBytes, Session, Sessions, State};
 
 /// Most bytes of small sessions that are kept in memory, all together. Those without room are read again.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -198,13 +198,42 @@ impl BlobStore {
         let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
         blocking(move || {
             if let Ok(former) = former {
-                match inner.sessions.remove(&former) {
-                    // Somebody else was faster.
-                    Ok(()) | Err(StoreError::SessionUnknown) => {}
-                    Err(e) => return Err(e),
-                }
+                inner.end(&former)?;
             }
             inner.start(owner, id, Algorithm::Sha256, prefix.as_deref())
+        })
+        .await
+    }
+
+    /// Starts an upload session under an id that the caller chose, with all of its bytes, which are few; one that there is
+    /// under it already ends.
+    ///
+    /// # Errors
+    /// As [`BlobStore::start`].
+    pub async fn start_whole(&self, owner: &str, id: Uuid, bytes: Bytes) -> Result<(), StoreError> {
+        let former = self.inner.sessions.get(owner, id);
+        let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
+        blocking(move || {
+            if let Ok(former) = former {
+                inner.end(&former)?;
+            }
+            inner.check_space(bytes.len() as u64)?;
+            let path = inner.layout.session(owner, id, Algorithm::Sha256);
+            let file =
+                inner.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?;
+            let written = match bytes.is_empty() {
+                true => Ok(()),
+                false => disk::write_all_at(&file, std::slice::from_ref(&bytes), 0),
+            };
+            let kept = KeptBytes::join(&inner.kept_budget, &bytes, &[]);
+            let added = written
+                .map_err(StoreError::doing("writing to an upload session"))
+                .and_then(|()| inner.sessions.add(Session::whole(owner, id, path.clone(), &bytes, kept)));
+            if added.is_err() {
+                // If that fails the next process finds part of a session, which expires.
+                drop(disk::remove_file(&path));
+            }
+            added
         })
         .await
     }
@@ -379,6 +408,19 @@ impl BlobStore {
         blocking(move || inner.sessions.remove(&session)).await
     }
 
+    /// Ends those of the sessions that there are; their bytes are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn discard_all(&self, owner: &str, ids: &[Uuid]) -> Result<(), StoreError> {
+        let sessions: Vec<_> = ids.iter().filter_map(|id| self.inner.sessions.get(owner, *id).ok()).collect();
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || sessions.iter().try_for_each(|session| inner.end(session))).await
+    }
+
     /// Opens a blob. A few microseconds, without waiting.
     ///
     /// # Errors
@@ -512,6 +554,14 @@ impl Inner {
         }
     }
 
+    /// Ends a session, if it has not ended yet; blocks.
+    fn end(&self, session: &Session) -> Result<(), StoreError> {
+        match self.sessions.remove(session) {
+            Ok(()) | Err(StoreError::SessionUnknown) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Starts a session; blocks.
     fn start(
         &self,
@@ -522,7 +572,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         self.check_space(0)?;
         let path = self.layout.session(owner, id, algorithm);
-        self.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?;
+        drop(self.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?);
         let added = self.sessions.add(Session::started(owner, id, algorithm, prefix, path.clone()));
         if added.is_err() {
             // If that fails the next process finds an empty session, which expires.
@@ -532,7 +582,7 @@ impl Inner {
     }
 
     /// Makes a session's empty file, and the owner's folder if need be.
-    fn create(&self, owner: OwnerKey, path: &Path) -> io::Result<()> {
+    fn create(&self, owner: OwnerKey, path: &Path) -> io::Result<File> {
         loop {
             match OpenOptions::new().write(true).create_new(true).open(path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -542,7 +592,7 @@ impl Inner {
                         _ => {}
                     }
                 }
-                opened => return opened.map(drop),
+                opened => return opened,
             }
         }
     }
@@ -649,6 +699,31 @@ pub(crate) async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use futures_util::stream;
+
+    #[tokio::test]
+    async fn a_session_can_be_started_with_all_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for text in ["{}", "another", ""] {
+            let bytes = Bytes::from(text);
+            store.start_whole("owner", one, bytes.clone()).await.unwrap();
+            assert_eq!(store.session_bytes("owner", one, 9).await.unwrap(), Some(bytes.clone()));
+            let digest = Hasher::of_bytes(Algorithm::Sha256, &bytes);
+            assert!(matches!(store.verify("owner", one, digest).await, Ok(Verified::Small(_))));
+            // Another process finds it.
+            let other = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+            assert_eq!(other.session_bytes("owner", one, 9).await.unwrap(), Some(bytes));
+        }
+        let room = store.inner.kept_budget.available_permits();
+        store.start_whole("owner", two, Bytes::from_static(b"more")).await.unwrap();
+        store.discard_all("owner", &[one, Uuid::from_u128(3), two]).await.unwrap();
+        for id in [one, two] {
+            assert!(matches!(store.received("owner", id), Err(StoreError::SessionUnknown)));
+        }
+        assert_eq!(store.inner.kept_budget.available_permits(), room);
+        store.discard_all("owner", &[one]).await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_session_is_hashed_with_and_without_what_was_put_before_it() {

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use sha2::{Digest as _, Sha256};
 use supercargo_blobs::{StoreError, crash_point};
 use supercargo_eventlog::{V1Image, V1Parent};
@@ -105,8 +105,7 @@ impl Registry {
         }
         let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         self.discard_part(&owner, parts.layer).await;
-        self.blobs.start_anew(&owner, parts.json, None).await?;
-        self.blobs.append(&owner, parts.json, None, stream::iter([Ok(json)])).await?;
+        self.blobs.start_whole(&owner, parts.json, json).await?;
         crash_point("v1.json");
         Ok(())
     }
@@ -309,15 +308,15 @@ impl Registry {
     }
 
     async fn discard_parts(&self, owner: &str, parts: Parts) {
-        self.discard_part(owner, parts.layer).await;
-        self.discard_part(owner, parts.json).await;
+        if let Err(e) = self.blobs.discard_all(owner, &[parts.layer, parts.json]).await {
+            tracing::debug!(error = %e, "what is left of an image's upload was not removed");
+        }
     }
 
     /// What is left of a session is the sweep's, where it can't be removed now.
     async fn discard_part(&self, owner: &str, part: Uuid) {
-        match self.blobs.discard(owner, part).await {
-            Ok(()) | Err(StoreError::SessionUnknown) => {}
-            Err(e) => tracing::debug!(error = %e, "what is left of an image's upload was not removed"),
+        if let Err(e) = self.blobs.discard_all(owner, &[part]).await {
+            tracing::debug!(error = %e, "what is left of an image's upload was not removed");
         }
     }
 }
