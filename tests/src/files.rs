@@ -17,6 +17,7 @@ pub fn write_tar(files: &Files) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, contents) in files {
         let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Regular);
         header.set_size(contents.len() as u64);
         header.set_mode(0o755);
         header.set_mtime(0);

@@ -24,6 +24,7 @@ enum Body {
     None,
     Sized(Vec<u8>),
     Chunked(Vec<Vec<u8>>),
+    Streamed,
 }
 
 impl Request {
@@ -58,6 +59,13 @@ impl Request {
         self
     }
 
+    /// A body without a length, which is not here: it is written behind the request, through a [`ChunkWriter`].
+    #[must_use]
+    pub fn streamed(mut self) -> Request {
+        self.body = Body::Streamed;
+        self
+    }
+
     /// The request's method.
     pub fn method(&self) -> &str {
         &self.method
@@ -81,13 +89,13 @@ impl Request {
             Body::None if !has("Content-Length") && matches!(&*self.method, "POST" | "PUT" | "PATCH") => {
                 add("Content-Length", "0");
             }
-            Body::Chunked(_) => add("Transfer-Encoding", "chunked"),
+            Body::Chunked(_) | Body::Streamed => add("Transfer-Encoding", "chunked"),
             Body::Sized(_) | Body::None => {}
         }
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(b"\r\n");
         match &self.body {
-            Body::None => {}
+            Body::None | Body::Streamed => {}
             Body::Sized(body) => bytes.extend_from_slice(body),
             Body::Chunked(pieces) => {
                 for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
@@ -99,6 +107,50 @@ impl Request {
             }
         }
         bytes
+    }
+}
+
+impl fmt::Display for Request {
+    /// Its method and target.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.target)
+    }
+}
+
+/// Writes the body of a [streamed](Request::streamed) request, a chunk for each write.
+#[derive(Debug)]
+pub struct ChunkWriter<W: Write> {
+    inner: W,
+}
+
+impl<W: Write> ChunkWriter<W> {
+    /// A body that begins now.
+    pub const fn new(inner: W) -> ChunkWriter<W> {
+        ChunkWriter { inner }
+    }
+
+    /// Says that this was all of it.
+    ///
+    /// # Errors
+    /// What the other end gives.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.inner.write_all(b"0\r\n\r\n")
+    }
+}
+
+impl<W: Write> Write for ChunkWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A chunk of no bytes would be the last.
+        if !bytes.is_empty() {
+            write!(self.inner, "{:x}\r\n", bytes.len())?;
+            self.inner.write_all(bytes)?;
+            self.inner.write_all(b"\r\n")?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -215,6 +267,16 @@ impl<S: Read + Write> Connection<S> {
         self.stream.get_ref()
     }
 
+    /// What it is over, for another use. What was received and not asked for is lost.
+    pub fn into_stream(self) -> S {
+        self.stream.into_inner()
+    }
+
+    /// Where to write what [`Connection::send`] has no whole of.
+    pub fn writer(&mut self) -> &mut S {
+        self.stream.get_mut()
+    }
+
     /// Writes bytes, whatever they are.
     ///
     /// # Errors
@@ -270,6 +332,18 @@ impl<S: Read + Write> Connection<S> {
             io::copy(&mut self.stream, sink)?;
             response.headers.push(("Connection".to_owned(), "close".to_owned()));
         }
+        Ok(response)
+    }
+
+    /// Reads the head of an answer and that much of its body, for who hangs up then. The body must come as it is.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`]; `UnexpectedEof` for a shorter body.
+    pub fn receive_part(&mut self, length: u64) -> io::Result<Response> {
+        let mut response = self.receive_head()?;
+        let mut body = Vec::new();
+        self.copy_exactly(length, &mut body)?;
+        response.body = body;
         Ok(response)
     }
 

@@ -34,7 +34,7 @@ pub fn sha512(bytes: &[u8]) -> String {
     format!("sha512:{}", hex(&Sha512::digest(bytes)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -267,14 +267,16 @@ impl Write for Tee {
 }
 
 /// Endless bytes, fast: one random block again and again, each time with its number in front.
-struct Noise {
+#[derive(Debug)]
+pub struct Noise {
     block: Vec<u8>,
     number: u64,
     at: usize,
 }
 
 impl Noise {
-    fn new(seed: u64) -> Noise {
+    /// Those of that seed.
+    pub fn new(seed: u64) -> Noise {
         Noise { block: Random::from_seed(seed).bytes(256 * 1024), number: 0, at: 0 }
     }
 }

@@ -24,6 +24,7 @@ pub mod program;
 pub mod random;
 pub mod server;
 pub mod tls;
+pub mod v1;
 pub mod wait;
 
 pub use client::Client;

@@ -378,6 +378,31 @@ fn run(settings: &Settings, arguments: &[&str], place: &[&str]) -> Outcome {
     Outcome { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
+/// How many files lie under `blobs/` of a data folder.
+pub fn stored_files(data: &Path) -> usize {
+    sizes_below(&data.join("blobs")).len()
+}
+
+/// The sizes of all files below a folder.
+pub fn sizes_below(folder: &Path) -> Vec<u64> {
+    let mut sizes = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What a server removes while it is looked at counts as gone.
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for entry in entries {
+            let entry = entry.unwrap();
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => sizes.push(metadata.len()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => panic!("{}: {error}", entry.path().display()),
+            }
+        }
+    }
+    sizes
+}
+
 /// A path as an argument.
 pub fn path_text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have names in UTF-8")

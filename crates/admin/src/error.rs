@@ -66,6 +66,7 @@ impl From<Error> for Refusal {
             | Error::UploadUnknown => (StatusCode::NOT_FOUND, "not_found"),
             Error::RepositoryExists(_)
             | Error::RepositoryNotEmpty { .. }
+            | Error::TagsPointAtImages { .. }
             | Error::UserExists(_)
             | Error::GroupExists(_)
             | Error::LastAdministrator(_) => (StatusCode::CONFLICT, "conflict"),

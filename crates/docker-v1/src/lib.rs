@@ -65,6 +65,7 @@ pub fn router(registry: Arc<Registry>, mount: Mount, settings: Settings) -> Rout
     let surface = Arc::new(Surface { registry, mount, settings });
     Router::new()
         .route(&ping, any(dispatch))
+        .route(&format!("{ping}/"), any(dispatch))
         .route(&base, any(dispatch))
         .route(&format!("{base}/"), any(dispatch))
         .route(&format!("{base}/{{*rest}}"), any(dispatch))

@@ -122,7 +122,7 @@ pub(crate) async fn delete(
     parts: &Parts,
     admitted: &Admitted,
 ) -> Result<Response, Failure> {
-    surface.registry.delete_name(&admitted.caller, surface.repository(), admitted.name()?).await?;
+    surface.registry.v1_delete_tags(&admitted.caller, surface.repository(), admitted.name()?).await?;
     let mut response = base::done();
     hand_out(surface, parts, admitted, Actions::DELETE, &mut response)?;
     Ok(response)

@@ -66,6 +66,11 @@ pub(crate) enum Command {
         repository: RepoKey,
         name: RepoName,
     },
+    /// All tags of a name; what only they reached is for a collection to take.
+    DeleteTags {
+        repository: RepoKey,
+        name: RepoName,
+    },
     SetProperties {
         repository: RepoKey,
         path: String,
@@ -302,6 +307,7 @@ impl Command {
             Command::DeleteBlob { .. }
                 | Command::DeleteManifest { .. }
                 | Command::DeleteName { .. }
+                | Command::DeleteTags { .. }
                 | Command::RemoveRepository { .. }
                 | Command::Collect { .. }
                 | Command::Prune { .. }

@@ -44,6 +44,7 @@ pub(crate) fn decide(
             manifests::delete(view, repository, name, reference, condition)
         }
         Command::DeleteName { repository, name } => repositories::delete_name(view, repository, name),
+        Command::DeleteTags { repository, name } => manifests::delete_tags(view, repository, name),
         Command::SetProperties { repository, path, set, removed } => {
             repositories::set_properties(view, repository, path, set, removed)
         }

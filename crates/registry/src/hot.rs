@@ -1,4 +1,4 @@
-//! What is asked for most, kept in memory as it is served: manifests and tag listings.
+//! What is asked for most, kept in memory as it is served: manifests, tag listings and V1 images with their JSON.
 //!
 //! An entry is tied to the count of changes of its name at the time its data was read. The writer counts a
 //! change of every name that a commit touched, after the commit and before it answers anyone; so an entry
@@ -13,8 +13,9 @@ use foldhash::fast::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use supercargo_eventlog::Event;
-use supercargo_model::{Reference, RepoKey, RepoName};
+use supercargo_model::{ImageId, Reference, RepoKey, RepoName};
 
+use crate::v1::V1ImageInfo;
 use crate::{StoredManifest, TagsBody};
 
 /// How many counts names share.
@@ -25,12 +26,14 @@ const SLOTS: usize = 4096;
 pub(crate) enum HotKey {
     Manifest(RepoKey, RepoName, Reference),
     Tags(RepoKey, RepoName, Option<String>, usize),
+    Image(RepoKey, RepoName, ImageId),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum HotValue {
     Manifest(Arc<StoredManifest>),
     Tags(Arc<TagsBody>),
+    Image(Arc<V1ImageInfo>),
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +51,7 @@ impl Weighter<HotKey, Entry> for ByBytes {
         512 + match &entry.value {
             HotValue::Manifest(manifest) => manifest.bytes.len() as u64,
             HotValue::Tags(tags) => tags.body.len() as u64,
+            HotValue::Image(image) => image.image.json_size,
         }
     }
 }
@@ -94,7 +98,9 @@ impl Hot {
 
     /// What is kept under the key, if it is still so.
     pub(crate) fn get(&self, key: &HotKey) -> Option<HotValue> {
-        let (HotKey::Manifest(repository, name, _) | HotKey::Tags(repository, name, ..)) = key;
+        let (HotKey::Manifest(repository, name, _)
+        | HotKey::Tags(repository, name, ..)
+        | HotKey::Image(repository, name, _)) = key;
         let now = self.changes(repository, name);
         let found = self.cache.get(key).filter(|entry| entry.changes == now).map(|entry| entry.value);
         let counter = if found.is_some() { &self.hits } else { &self.misses };

@@ -2,7 +2,8 @@
 //! for everything that was promised. What was answered is there; what was not is whole or not there at all.
 //!
 //! [`points`] has one crash at each named point, [`uploads`] what becomes of an upload that was under way,
-//! [`replay`] the rebuild of the tables, [`stop`] the orderly end, and [`random`] kills that nobody placed.
+//! [`replay`] the rebuild of the tables, [`stop`] the orderly end, [`random`] kills that nobody placed, and [`v1`] what
+//! old clients are in the midst of.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, helpers included")]
 
 mod points;
@@ -11,3 +12,4 @@ mod replay;
 mod stop;
 mod support;
 mod uploads;
+mod v1;

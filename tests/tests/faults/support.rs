@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use supercargo_tests::server::{Settings, Stopped};
+pub(crate) use supercargo_tests::server::stored_files;
+use supercargo_tests::server::{Settings, Stopped, sizes_below};
 pub(crate) use supercargo_tests::wait_until;
 use supercargo_tests::{Image, Server};
 
@@ -29,31 +30,7 @@ pub(crate) fn start_again(crashed: Stopped) -> Server {
     crashed.into_settings().variable(CRASH_AT, "").start()
 }
 
-/// How many files lie under `blobs/`.
-pub(crate) fn stored_files(data: &Path) -> usize {
-    sizes_below(&data.join("blobs")).len()
-}
-
 /// How many bytes each of the upload sessions on disk has.
 pub(crate) fn upload_sizes(data: &Path) -> Vec<u64> {
     sizes_below(&data.join("uploads"))
-}
-
-fn sizes_below(folder: &Path) -> Vec<u64> {
-    let mut sizes = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        // What a server removes while it is looked at counts as gone.
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        for entry in entries {
-            let entry = entry.unwrap();
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => sizes.push(metadata.len()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => panic!("{}: {error}", entry.path().display()),
-            }
-        }
-    }
-    sizes
 }

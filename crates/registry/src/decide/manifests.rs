@@ -143,6 +143,19 @@ pub(super) fn delete(
     }))
 }
 
+/// Every tag of a name, which must have one.
+pub(super) fn delete_tags(view: &mut impl Rows, key: &RepoKey, name: &RepoName) -> Result<Decision> {
+    repository(view, key)?;
+    let unknown = || Error::NameUnknown(name.clone());
+    let id = name_id(view, key, name).ok_or_else(unknown)?;
+    let tags = view.scan_prefix::<Tags>(&prefix::tags(id), None, usize::MAX);
+    if tags.is_empty() {
+        return Err(unknown());
+    }
+    let deleted = tags.into_iter().map(|((_, tag), row)| tag_deleted(key, name, tag, row.digest));
+    Ok(Decision::done(deleted.collect()))
+}
+
 /// The manifest and every tag on it.
 pub(super) fn delete_by_digest(
     view: &mut impl Rows,

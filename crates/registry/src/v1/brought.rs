@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use supercargo_blobs::{LargeBlob, StoreError, Verified};
 use supercargo_model::{Digest, RepoName, limits};
+use supercargo_projections::tables::Blobs;
 use uuid::Uuid;
 
 use crate::command::Command;
@@ -83,8 +84,12 @@ impl Registry {
             Err(e) => (Err(e), true),
         };
         if decided {
+            let snapshot = self.snapshot()?;
             for digest in files {
-                self.remove_unmentioned(digest).await?;
+                // Asked again under the digest's lock, where it matters.
+                if snapshot.get::<Blobs>(&digest).map_err(Error::internal)?.is_none() {
+                    self.remove_unmentioned(digest).await?;
+                }
             }
         }
         submitted

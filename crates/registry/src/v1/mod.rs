@@ -14,14 +14,17 @@ mod tests;
 mod uploads;
 mod views;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use supercargo_eventlog::V1Image;
+use supercargo_eventlog::{V1Image, V1Parent};
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Timestamp, limits};
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, ImageRow, Images, ImagesById, NameId, NamesById, Views, prefix,
+    Blobs, ContentState, Contents, ImageRow, Images, ImagesById, NameId, NamesById, Views, Wait, prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
+use crate::hot::{HotKey, HotValue};
 use crate::leases::{ANYWHERE, Taken};
 use crate::reads::name_id;
 use crate::registry::{Caller, Registry};
@@ -32,6 +35,9 @@ pub use tags::V1Found;
 
 /// How many names that hold an image are asked, at most, whether the caller may read them.
 const NAMES_MAX: usize = 1024;
+
+/// How often something is tried that rests on where an image is, which changes when a tag brings it into a name.
+const TRIES: usize = 8;
 
 /// Through whose eyes images are looked up. An image is seen in the name that the session is about, in the waiting
 /// room by whoever pushed it, and in the names that the caller may read.
@@ -64,6 +70,8 @@ pub struct V1ImageInfo {
     /// The name that holds it.
     pub(crate) held_in: RepoName,
     pub(crate) name_id: NameId,
+    /// Its JSON, where that is in memory.
+    json: Option<Bytes>,
 }
 
 impl Registry {
@@ -100,18 +108,7 @@ impl Registry {
         let mut epoch = self.leases.epoch();
         'again: loop {
             let found = self.v1_image(repository, viewer, id).await?;
-            let mut promised = vec![(found.name_id, found.image.json)];
-            let content = self.snapshot()?.get::<Contents>(&promised[0]).map_err(Error::internal)?;
-            if content.is_none_or(|content| content.state != ContentState::Live) {
-                // What it was made from may be partly collected; or stands in other names, where nothing else says that
-                // it is needed.
-                let chain = match self.v1_chain(repository, viewer, found.clone()) {
-                    Err(Error::ImageUnknown(_)) => return Err(Error::ImageUnknown(*id)),
-                    chain => chain?,
-                };
-                let elsewhere = chain.windows(2).filter(|pair| pair[0].name_id != pair[1].name_id);
-                promised.extend(elsewhere.map(|pair| (pair[1].name_id, pair[1].image.json)));
-            }
+            let promised = self.v1_relied_on(repository, viewer, &found)?;
             for (name, json) in promised {
                 // It moves when it is tagged. That it is not removed at this moment is known of where it stands alone.
                 let _ = self.lease(viewer.caller, (ANYWHERE, json), epoch);
@@ -128,11 +125,59 @@ impl Registry {
         }
     }
 
+    /// What has to be promised of an image, so that all of it stays: itself, and where it is in the waiting room, the
+    /// first of those that it was made from which is not. A name that holds an image holds all that it was made from.
+    ///
+    /// # Errors
+    /// [`Error::ImageUnknown`] where some of it is gone.
+    fn v1_relied_on(
+        &self,
+        repository: &RepoKey,
+        viewer: Viewer<'_>,
+        found: &V1ImageInfo,
+    ) -> Result<Vec<(NameId, Digest)>> {
+        let snapshot = self.snapshot()?;
+        let mut promised = vec![(found.name_id, found.image.json)];
+        let content = snapshot.get::<Contents>(&promised[0]).map_err(Error::internal)?;
+        match content.map(|content| content.state) {
+            Some(ContentState::Live) => return Ok(promised),
+            Some(ContentState::Waiting { wait: Wait::Untagged, .. }) => {}
+            // What it was made from may be partly collected.
+            _ => {
+                let chain = self.v1_chain(repository, viewer, found.clone())?;
+                let elsewhere = chain.windows(2).filter(|pair| pair[0].name_id != pair[1].name_id);
+                promised.extend(elsewhere.map(|pair| (pair[1].name_id, pair[1].image.json)));
+                return Ok(promised);
+            }
+        }
+        let mut parent = found.image.parent;
+        while let Some(V1Parent { id, json }) = parent {
+            if let Some(row) = image_row(&snapshot, (found.name_id, json))? {
+                // It is held by the one above.
+                parent = row.image.parent;
+                continue;
+            }
+            let beyond = find(&snapshot, repository, viewer, &id, Some(&json))?;
+            let beyond = beyond.ok_or(Error::ImageUnknown(id))?;
+            let key = (beyond.name_id, json);
+            let content = snapshot.get::<Contents>(&key).map_err(Error::internal)?;
+            if content.is_none_or(|content| content.state != ContentState::Live) {
+                self.v1_chain(repository, viewer, beyond)?;
+            }
+            promised.push(key);
+            break;
+        }
+        Ok(promised)
+    }
+
     /// An image's JSON, as it was pushed.
     ///
     /// # Errors
     /// [`Error::ImageUnknown`] where it was collected since it was found.
     pub fn v1_image_json(&self, image: &V1ImageInfo) -> Result<Bytes> {
+        if let Some(json) = &image.json {
+            return Ok(json.clone());
+        }
         let snapshot = self.snapshot()?;
         let V1Image { json, json_size, id, .. } = image.image;
         let blob = snapshot.get::<Blobs>(&json).map_err(Error::internal)?;
@@ -200,6 +245,7 @@ impl Registry {
                     pushed_at: row.at,
                     held_in: above.held_in.clone(),
                     name_id: above.name_id,
+                    json: None,
                 }),
                 // Its child is in the waiting room.
                 None => find(&snapshot, repository, viewer, &parent.id, Some(&parent.json))?,
@@ -216,7 +262,22 @@ impl Registry {
         viewer: Viewer<'_>,
         id: &ImageId,
     ) -> Result<Option<V1ImageInfo>> {
-        find(&self.snapshot()?, repository, viewer, id, None)
+        let Some(name) = viewer.name else {
+            return find(&self.snapshot()?, repository, viewer, id, None);
+        };
+        let key = HotKey::Image(repository.clone(), name.clone(), *id);
+        if let Some(HotValue::Image(found)) = self.hot.get(&key) {
+            return Ok(Some((*found).clone()));
+        }
+        // Counted before the snapshot: what changes after it makes this entry stale at once.
+        let changes = self.hot.changes(repository, name);
+        let snapshot = self.snapshot()?;
+        let mut found = find(&snapshot, repository, viewer, id, None)?;
+        if let Some(found) = found.as_mut().filter(|found| found.held_in == *name) {
+            found.json = self.bytes_of(&snapshot, &found.image.json, found.image.json_size)?;
+            self.hot.put(key, changes, HotValue::Image(Arc::new(found.clone())));
+        }
+        Ok(found)
     }
 
     /// The bytes of something small enough to be held in memory; `None` where there are none.
@@ -246,7 +307,7 @@ fn find(
 ) -> Result<Option<V1ImageInfo>> {
     let is_wanted = |json: &Digest| wanted.is_none_or(|wanted| wanted == json);
     let info = |name_id: NameId, held_in: RepoName, row: ImageRow| {
-        Ok(Some(V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id }))
+        Ok(Some(V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id, json: None }))
     };
     let room = waiting_room(viewer.caller);
     for name in viewer.name.into_iter().chain([&room]) {

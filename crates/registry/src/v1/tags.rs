@@ -3,20 +3,18 @@
 use supercargo_eventlog::{DockerApiVersion, Log as _, V1Image};
 use supercargo_model::{Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp};
 use supercargo_projections::tables::{
-    ContentState, Contents, Images, Manifests, NameId, Names, Repositories, Tags, Views, prefix,
+    ContentState, Contents, Images, Manifests, NameId, NameUsage, Names, Repositories, Tags, Views, prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
 use super::brought::Brought;
-use super::{V1ImageInfo, Viewer, image_row};
+use super::{TRIES, V1ImageInfo, Viewer, image_row};
 use crate::command::Command;
 use crate::leases::{ANYWHERE, Principal};
+use crate::ledger::Payload;
 use crate::reads::{known_repository, name_id, resolve};
-use crate::registry::Registry;
+use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
-
-/// How often a tag is tried to be set, where what it is to be set on changes meanwhile.
-const TRIES: usize = 8;
 
 /// Names that a search found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +47,7 @@ impl Registry {
     /// All tags of a name with the images that they stand for, less those that V1 clients can't be shown.
     ///
     /// # Errors
-    /// [`Error::NameUnknown`].
+    /// [`Error::NameUnknown`], also where it has no tags.
     pub async fn v1_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<(Tag, ImageId)>> {
         let (id, tags) = {
             let snapshot = self.snapshot()?;
@@ -64,6 +62,10 @@ impl Registry {
                 .map_err(Error::internal)?;
             (id, tags)
         };
+        // What is left of a name without tags is for a collection to take.
+        if tags.is_empty() {
+            return Err(Error::NameUnknown(name.clone()));
+        }
         for (_, digest) in &tags {
             match self.v1_view_schema1(repository, name, *digest).await {
                 Ok(()) | Err(Error::NotConvertible(_) | Error::ManifestUnknown(_) | Error::ChainTooDeep) => {}
@@ -81,7 +83,7 @@ impl Registry {
     /// The images of a name that its tags reach, with their checksums where they came with one.
     ///
     /// # Errors
-    /// [`Error::NameUnknown`].
+    /// [`Error::NameUnknown`], also where it has no tags.
     pub fn v1_images_of(
         &self,
         repository: &RepoKey,
@@ -89,6 +91,9 @@ impl Registry {
     ) -> Result<Vec<(ImageId, Option<Digest>)>> {
         let snapshot = self.snapshot()?;
         let id = self.known_name(&snapshot, repository, name)?;
+        if !has_tags(&snapshot, id)? {
+            return Err(Error::NameUnknown(name.clone()));
+        }
         let mut images = Vec::new();
         let prefix = prefix::contents(id);
         snapshot
@@ -205,8 +210,17 @@ impl Registry {
         Ok(())
     }
 
-    /// Names that hold something and that a term is part of, as `shown` gives them to be looked at; page `page` of `n`
-    /// names, counted from 1. None for names that are not to be shown.
+    /// Deletes all tags of a name. What only they reached goes with a collection, and not before a push that was told of it
+    /// is over.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`] where it has no tags, and those of a commit.
+    pub async fn v1_delete_tags(&self, caller: &Caller, repository: &RepoKey, name: &RepoName) -> Result<()> {
+        let command = Command::DeleteTags { repository: repository.clone(), name: name.clone() };
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
+    }
+
+    /// Names that have tags and that `matches`; page `page` of `n` names, counted from 1.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`].
@@ -222,9 +236,18 @@ impl Registry {
         let prefix = prefix::names(repository);
         let first = (page.saturating_sub(1) as u64).saturating_mul(n as u64);
         let mut found = V1Found { total: 0, names: Vec::new() };
+        let mut failed = None;
         snapshot
-            .visit::<Names>(&prefix, &prefix_end(&prefix), |(_, name), _| {
+            .visit::<Names>(&prefix, &prefix_end(&prefix), |(_, name), id| {
                 if !name.is_waiting_room() && matches(&name) {
+                    match has_tags(&snapshot, id) {
+                        Ok(true) => {}
+                        Ok(false) => return true,
+                        Err(e) => {
+                            failed = Some(e);
+                            return false;
+                        }
+                    }
                     if found.total >= first && found.names.len() < n {
                         found.names.push(name);
                     }
@@ -233,7 +256,7 @@ impl Registry {
                 true
             })
             .map_err(Error::internal)?;
-        Ok(found)
+        failed.map_or(Ok(found), Err)
     }
 
     /// Whether a name holds anything.
@@ -253,6 +276,11 @@ impl Registry {
         let id = self.known_name(&snapshot, repository, name)?;
         resolve(&snapshot, id, &Reference::Tag(tag.clone()))
     }
+}
+
+fn has_tags(snapshot: &Snapshot, name: NameId) -> Result<bool> {
+    let row = snapshot.get::<NameUsage>(&name).map_err(Error::internal)?;
+    Ok(row.is_some_and(|row| row.usage.tags > 0))
 }
 
 /// The image that something a tag points at stands for: itself, what it was remembered to be, or what it will be made

@@ -17,7 +17,7 @@ use supercargo_model::{Algorithm, Digest, ImageId, RepoKey, RepoName, limits};
 use uuid::Uuid;
 
 use super::brought::Brought;
-use super::{V1ImageInfo, Viewer, waiting_room};
+use super::{TRIES, V1ImageInfo, Viewer, waiting_room};
 use crate::command::Command;
 use crate::leases::ANYWHERE;
 use crate::pushes::{digest_of, owner};
@@ -208,45 +208,56 @@ impl Registry {
             Err(Error::ImageUnknown(_)) => {}
             Err(e) => return Err(e),
         }
-        let parent = match &parsed.parent {
-            Some(parent) => Some(self.v1_parent(repository, viewer, session, parent).await?),
-            None => None,
-        };
         let layer_size = self.blobs.received(&owner, parts.layer)?;
-        let image = V1Image {
-            id: *id,
-            parent: parent.as_ref().map(|parent| V1Parent { id: parent.image.id, json: parent.image.json }),
-            // Decided with the image.
-            depth: 0,
-            json: json_digest,
-            json_size: json.len() as u64,
-            layer,
-            layer_size,
-            checksum: Some(checksum),
-            tarsum: tarsum.map(str::to_owned),
-        };
-        let command = Command::PushImage {
-            repository: repository.clone(),
-            waiting_room: waiting_room(viewer.caller),
-            image: Box::new(image),
-            parent_in: parent.map(|parent| parent.held_in),
-        };
-        let mut brought = Brought::default();
-        brought.bytes(json_digest, json);
-        match self.blobs.verify(&owner, parts.layer, layer).await {
-            Ok(verified) => brought.verified(layer, verified),
-            Err(StoreError::DigestMismatch { actual }) => {
-                // The layer was replaced since it was hashed.
-                return Err(Error::ChecksumMismatch {
-                    expected: layer.to_string(),
-                    actual: actual.to_string(),
-                });
+        for tried in 1.. {
+            let parent = match &parsed.parent {
+                Some(parent) => Some(self.v1_parent(repository, viewer, session, parent).await?),
+                None => None,
+            };
+            let image = V1Image {
+                id: *id,
+                parent: parent
+                    .as_ref()
+                    .map(|parent| V1Parent { id: parent.image.id, json: parent.image.json }),
+                // Decided with the image.
+                depth: 0,
+                json: json_digest,
+                json_size: json.len() as u64,
+                layer,
+                layer_size,
+                checksum: Some(checksum),
+                tarsum: tarsum.map(str::to_owned),
+            };
+            let command = Command::PushImage {
+                repository: repository.clone(),
+                waiting_room: waiting_room(viewer.caller),
+                image: Box::new(image),
+                parent_in: parent.map(|parent| parent.held_in),
+            };
+            let mut brought = Brought::default();
+            brought.bytes(json_digest, json.clone());
+            match self.blobs.verify(&owner, parts.layer, layer).await {
+                Ok(verified) => brought.verified(layer, verified),
+                Err(StoreError::DigestMismatch { actual }) => {
+                    // The layer was replaced since it was hashed.
+                    return Err(Error::ChecksumMismatch {
+                        expected: layer.to_string(),
+                        actual: actual.to_string(),
+                    });
+                }
+                Err(e) => return Err(e.into()),
             }
-            Err(e) => return Err(e.into()),
+            // What matters is that it is held from here on.
+            let _ = self.lease(viewer.caller, (ANYWHERE, json_digest), self.leases.epoch());
+            match self.submit_brought(viewer.caller, command, brought).await {
+                // Its parent may have moved since it was looked up: a tag brings it into a name.
+                Err(Error::ParentUnknown(_)) if tried < TRIES => {}
+                submitted => {
+                    submitted?;
+                    break;
+                }
+            }
         }
-        // What matters is that it is held from here on.
-        let _ = self.lease(viewer.caller, (ANYWHERE, json_digest), self.leases.epoch());
-        self.submit_brought(viewer.caller, command, brought).await?;
         crash_point("v1.whole");
         self.discard_parts(&owner, parts).await;
         Ok(())
