@@ -843,7 +843,7 @@ async fn v1_orphans_are_pushed_again_while_they_are_collected() {
     in_every_order(given, &roles, images_where_tagged).await;
 }
 
-/// V1 images are pushed that are in another name, whose tag is deleted meanwhile.
+/// V1 images are pushed that are in another name, which a V1 client deletes meanwhile.
 #[tokio::test]
 async fn v1_images_are_pushed_while_they_become_orphans() {
     let given =
@@ -851,7 +851,7 @@ async fn v1_images_are_pushed_while_they_become_orphans() {
     let old_deleter = |scene: Arc<Scene>, mut turns: Turns| -> Run {
         Box::pin(async move {
             turns.next().await;
-            scene.v1_delete_tag(&scene.other, "old").await;
+            scene.registry.v1_delete_tags(&caller(9), &v1_repository(), &scene.other).await.unwrap();
             turns.signal(Signal::Done);
         })
     };

@@ -74,11 +74,16 @@ impl Registry {
         let mut files = Vec::new();
         let placed = self.place(std::mem::take(&mut brought.parts), &mut files).await;
         self.discard_brought(brought).await;
-        let submitted = match placed {
-            Ok(payload) => self.ledger.submit(caller, command, payload).await.map(|_| ()),
-            Err(e) => Err(e),
+        let (submitted, decided) = match placed {
+            Ok(payload) => {
+                let submitted = self.ledger.submit(caller, command, payload).await.map(|_| ());
+                let decided = submitted.as_ref().err().is_none_or(Error::is_refusal);
+                (submitted, decided)
+            }
+            // Nothing was asked of the writer.
+            Err(e) => (Err(e), true),
         };
-        if submitted.as_ref().err().is_none_or(Error::is_refusal) {
+        if decided {
             let snapshot = self.snapshot()?;
             for digest in files {
                 // Asked again under the digest's lock, where it matters.

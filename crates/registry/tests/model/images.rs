@@ -145,7 +145,7 @@ enum Command {
         name: usize,
         tag: usize,
     },
-    /// Deletes every tag of a repository, and collects at once what nobody relies on.
+    /// Deletes all names of a repository as V1 clients do, and collects at once what nobody relies on.
     Forget {
         repository: usize,
     },
@@ -358,11 +358,16 @@ impl Side {
             }
             Command::Forget { repository } => {
                 let repository = self::repository(repository);
-                let gone: Vec<Key> = self.tags.keys().filter(|key| key.0 == repository).cloned().collect();
-                for key in gone {
-                    self.delete(&key, &Reference::Tag(key.2.clone())).await;
-                    self.tags.remove(&key);
+                for name in NAMES {
+                    let name: RepoName = name.parse().unwrap();
+                    let there = self.tags.keys().any(|key| (&key.0, &key.1) == (&repository, &name));
+                    match self.registry().v1_delete_tags(&caller(9), &repository, &name).await {
+                        Ok(()) => assert!(there),
+                        Err(Error::NameUnknown(_)) => assert!(!there),
+                        Err(e) => panic!("{e}"),
+                    }
                 }
+                self.tags.retain(|key, _| key.0 != repository);
                 self.registry().collect(&caller(9), None, |_| {}).await.unwrap();
             }
             Command::DeleteManifest { name, tag } => {

@@ -280,6 +280,20 @@ fn a_tag_never_links_what_its_caller_did_not_name_a_source_for() {
     }
 }
 
+/// A V1 client deletes a repository by that: what its tags reached is a collection's to take.
+#[test]
+fn all_tags_of_a_name_are_deleted_at_once() {
+    let delete = || Command::DeleteTags { repository: r(), name: a() };
+    let there = [came(a(), &[v1(1, None)]), came(b(), &[v1(2, None)]), tag_set(101, None)];
+    let mut view = given_v1(there);
+    let deleted = Event::TagDeleted { repository: r(), name: a(), tag: tag("t"), previous: d(101) };
+    assert_eq!(view.events(delete()), std::slice::from_ref(&deleted));
+    view.record([deleted]);
+    // What is left of it waits, and is no name to V1 clients.
+    assert!(matches!(view.decide(delete()), Err(Error::NameUnknown(name)) if name == a()));
+    assert!(matches!(given_v1([]).decide(delete()), Err(Error::NameUnknown(_))));
+}
+
 fn conversion(brought: &[u8], layers: &[u8]) -> Conversion {
     Conversion {
         digest: d(60),
