@@ -308,7 +308,7 @@ async fn repositories_come_change_and_go() {
     });
     let config = json!({
         "description": "of team A", "docker-api-version": "both", "sparse-index": true, "rules": rules,
-        "login": "token",
+        "login": "token", "verify-tarsum": false,
     });
     assert_eq!(changed["config"], config);
     assert_eq!(fixture.get("/repositories/team-a").await.expect(200).json(), changed);

@@ -209,7 +209,7 @@ impl Surface {
             Need::Images(actions) => (who.covers(actions), may_write || !rights.read_nothing_in(repository)),
             Need::Name(asked, actions) => {
                 let concerns = |name: &RepoName| !rights.allowed(repository, name).is_empty();
-                let exists = |name: &RepoName| self.registry.name_exists(repository, name);
+                let exists = |name: &RepoName| self.registry.has_tags(repository, name);
                 let resolved = asked.resolve(concerns, exists)?;
                 let about = who.session().is_none_or(|session| V1Name::of(&session.name) == *asked);
                 let allowed = rights.allow(repository, &resolved, actions);
@@ -237,7 +237,7 @@ impl Surface {
         let nobody = || By::Login(Box::new(Login::anonymous()));
         let name = match Need::of(route) {
             Need::Name(asked, _) => {
-                let exists = |name: &RepoName| self.registry.name_exists(self.repository(), name);
+                let exists = |name: &RepoName| self.registry.has_tags(self.repository(), name);
                 Some(asked.resolve(|_| true, exists)?)
             }
             Need::Nothing | Need::Images(_) => None,

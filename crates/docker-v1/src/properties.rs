@@ -76,7 +76,7 @@ async fn allow(
 
 fn existing<'a>(surface: &Surface, admitted: &'a Admitted) -> Result<&'a RepoName, Failure> {
     let name = admitted.name()?;
-    if surface.registry.name_exists(surface.repository(), name)? {
+    if surface.registry.has_tags(surface.repository(), name)? {
         Ok(name)
     } else {
         Err(Failure::new(Code::NameUnknown))

@@ -78,8 +78,7 @@ pub(crate) fn search(surface: &Surface, parts: &Parts, admitted: &Admitted) -> R
     // Names hold no other letters than small ones.
     let lower = term.to_lowercase();
     let there = |name: &RepoName| {
-        admitted.may_read(name)
-            && surface.registry.name_exists(surface.repository(), name).unwrap_or_default()
+        admitted.may_read(name) && surface.registry.has_tags(surface.repository(), name).unwrap_or_default()
     };
     let matches = |name: &RepoName| {
         V1Name::of(name).shown().contains(&lower)

@@ -69,16 +69,22 @@ async fn tags_move_and_go() {
 
 #[tokio::test]
 async fn a_repository_goes_with_its_tags_by_either_path() {
-    let surface = Fixture::v1().await;
     for path in ["/v1/repositories/ann/app/", "/v1/repositories/ann/app", "/v1/repositories/ann/app/tags"] {
-        surface.push(&format!("ann/{}", "app"), "latest", &[]).await;
+        let surface = Fixture::v1().await;
+        surface.push("ann/app", "latest", &[]).await;
         let deleted = surface.ask("DELETE", path).await;
         assert_eq!((deleted.status, deleted.text()), (200, "true"), "{path}");
         assert!(deleted.token().ends_with("access=delete"));
         assert_eq!(surface.ask("DELETE", path).await.error(), (404, "Repository not found".to_owned()));
-        assert_eq!(surface.ask("GET", "/v1/repositories/ann/app/images").await.status, 404);
-        // What it held may be collected now, and is not seen any more.
-        assert_eq!(surface.ask("GET", &format!("/v1/images/{}/json", id('2'))).await.status, 404);
+        for gone in ["images", "tags", "tags/latest", "properties"] {
+            assert_eq!(
+                surface.ask("GET", &format!("/v1/repositories/ann/app/{gone}")).await.status,
+                404,
+                "{gone}"
+            );
+        }
+        // What it held stays until it is collected: a push may rely on it.
+        assert_eq!(surface.ask("GET", &format!("/v1/images/{}/json", id('2'))).await.status, 200);
     }
 }
 

@@ -221,7 +221,7 @@ impl Fixture {
 
     pub(super) fn exists(&self, name: &str) -> bool {
         let repository = RepoKey::parse("docker-local").unwrap();
-        self.registry.name_exists(&repository, &RepoName::parse(name).unwrap()).unwrap()
+        self.registry.has_tags(&repository, &RepoName::parse(name).unwrap()).unwrap()
     }
 }
 

@@ -259,12 +259,13 @@ impl Registry {
         failed.map_or(Ok(found), Err)
     }
 
-    /// Whether a name holds anything.
+    /// Whether a name has tags: what is left of one without is for a collection to take.
     ///
     /// # Errors
     /// Storage errors.
-    pub fn name_exists(&self, repository: &RepoKey, name: &RepoName) -> Result<bool> {
-        Ok(name_id(&self.snapshot()?, repository, name)?.is_some())
+    pub fn has_tags(&self, repository: &RepoKey, name: &RepoName) -> Result<bool> {
+        let snapshot = self.snapshot()?;
+        name_id(&snapshot, repository, name)?.map_or(Ok(false), |id| has_tags(&snapshot, id))
     }
 
     /// The digest that a tag points at.
