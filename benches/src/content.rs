@@ -127,10 +127,10 @@ impl Image {
         Image { blobs: std::iter::once(config).chain(layers).collect(), manifest, digest }
     }
 
-    /// The image of a number with so many layers of so many bytes each.
-    pub fn of_layers(number: u64, layers: usize, bytes: usize) -> Image {
+    /// The image of a number with layers of so many bytes.
+    pub fn of_layers(number: u64, sizes: &[usize]) -> Image {
         let mut random = Random::from_seed(number);
-        let layers = (0..layers).map(|_| Blob::new(random.bytes(bytes))).collect();
+        let layers = sizes.iter().map(|bytes| Blob::new(random.bytes(*bytes))).collect();
         Image::of(number, layers)
     }
 

@@ -14,14 +14,15 @@ use crate::rounds::{Samples, alternate, settle_disk};
 use crate::settings::Settings;
 use crate::{Error, Result, docker, docker_v1};
 
-/// Layers of the image: as many as a storage driver of those clients takes.
-const LAYERS: usize = 127;
-/// A layer's size in bytes; half of them are kept beside the tables, half as files.
-const LAYER_BYTES: [usize; 2] = [16 << 10, 256 << 10];
+/// Layers of the image, and their sizes in bytes, over and over: as images have them, small ones and large ones; and as
+/// many small ones as a storage driver of those clients takes.
+const LAYERS: [(usize, &str, &[usize]); 2] =
+    [(64, "of 64 KiB to 8 MiB", &[64 << 10, 512 << 10, 4 << 20, 8 << 20]), (127, "of 16 KiB", &[16 << 10])];
 /// How often the image is pulled in a round: once is over too soon to be measured.
 const PULLS: usize = 5;
-/// At most 1.2 times the time.
-const EXPECTED: Expected = Expected::RatioAtLeast(1.0 / 1.2);
+/// At most 1.2 times the time. Of small layers nothing is expected: the protocol asks for each image's JSON as well, and
+/// that takes as long as the layer.
+const EXPECTED: [Expected; 2] = [Expected::RatioAtLeast(1.0 / 1.2), Expected::Nothing];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum By {
@@ -31,18 +32,19 @@ enum By {
 
 pub(super) async fn run(settings: &Settings) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for bytes in LAYER_BYTES {
-        let (pushed, pulled) = measure(settings, bytes).await?;
+    for ((layers, sizes, bytes), expected) in LAYERS.into_iter().zip(EXPECTED) {
+        let bytes: Vec<usize> = bytes.iter().copied().cycle().take(layers).collect();
+        let (pushed, pulled) = measure(settings, &bytes).await?;
         for (what, samples) in [("pushed", pushed), ("pulled", pulled)] {
-            let scenario = format!("v1 {what}, {LAYERS} layers of {} KiB", bytes >> 10);
+            let scenario = format!("v1 {what}, {layers} layers {sizes}");
             let (first, second) = (samples.of(By::V1), samples.of(By::V2));
-            rows.push(Row::beside(scenario, Unit::MibPerSecond, first, "by V2", second, EXPECTED));
+            rows.push(Row::beside(scenario, Unit::MibPerSecond, first, "by V2", second, expected));
         }
     }
     Ok(rows)
 }
 
-async fn measure(settings: &Settings, bytes: usize) -> Result<(Samples<By>, Samples<By>)> {
+async fn measure(settings: &Settings, sizes: &[usize]) -> Result<(Samples<By>, Samples<By>)> {
     let home = Folder::new(settings, "v1-")?;
     let data = home.path().join("data");
     let none = || Ok((Samples::default(), Samples::default()));
@@ -59,11 +61,11 @@ async fn measure(settings: &Settings, bytes: usize) -> Result<(Samples<By>, Samp
         By::V1 => &v1,
         By::V2 => &v2,
     };
-    let mib = (LAYERS * bytes) as f64 / f64::from(1 << 20);
+    let mib = sizes.iter().sum::<usize>() as f64 / f64::from(1 << 20);
     let images = RefCell::new(Vec::new());
     let pushed = alternate(settings.rounds, &[By::V1, By::V2], async |by, round| {
         settle_disk();
-        let image = Image::of_layers(round as u64, LAYERS, bytes);
+        let image = Image::of_layers(round as u64, sizes);
         let chain = docker_v1::chain(&image);
         let tag = format!("r{round}");
         let mut connection = Connection::open(peer(by).address()).await?;

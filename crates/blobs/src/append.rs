@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::StoreError;
 use crate::disk;
+use crate::hasher::Hasher;
 use crate::session::{KeptBytes, Progress, Session, State};
 use crate::store::{Inner, blocking};
 
@@ -27,6 +28,9 @@ const WRITE_BACK_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How long the first bytes of a piece wait for the rest of it.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// From so many bytes on a piece's second hash, where it has one, is made beside the first.
+const HASHED_ASIDE_BYTES: u64 = 128 * 1024;
 
 /// Most frames of one piece, so that what describes tiny ones stays less than a piece's bytes.
 const PIECE_FRAMES_MAX: usize = 512;
@@ -248,14 +252,26 @@ impl Appending {
                 self.file.insert(Arc::new(opened.file))
             }
         };
-        disk::write_all_at(file, &piece.frames, self.next.received)
-            .map_err(StoreError::doing("writing to an upload session"))?;
-        if let Some(hash) = &mut self.next.hash {
-            piece.frames.iter().for_each(|frame| hash.update(frame));
-        }
-        if let Some(hash) = &mut self.next.prefixed {
-            piece.frames.iter().for_each(|frame| hash.update(frame));
-        }
+        let Progress { received, hash, prefixed, .. } = &mut self.next;
+        let update = |hash: &mut Hasher| piece.frames.iter().for_each(|frame| hash.update(frame));
+        let mut write_and_hash = || {
+            let written = disk::write_all_at(file, &piece.frames, *received);
+            hash.iter_mut().for_each(update);
+            written
+        };
+        let written = match prefixed {
+            // Two hashes of much take longer than a thread does to start.
+            Some(prefixed) if piece.len >= HASHED_ASIDE_BYTES => std::thread::scope(|scope| {
+                scope.spawn(|| update(prefixed));
+                write_and_hash()
+            }),
+            prefixed => {
+                let written = write_and_hash();
+                prefixed.iter_mut().for_each(|prefixed| update(prefixed));
+                written
+            }
+        };
+        written.map_err(StoreError::doing("writing to an upload session"))?;
         let kept = match self.next.kept.take() {
             Some(kept) => Some(kept.bytes),
             None if self.next.received == 0 => Some(Bytes::new()),
