@@ -27,7 +27,10 @@ use crate::token::Sent;
 /// The cookie by which concurrent pushers are told apart that have no token.
 pub(crate) const SESSION_COOKIE: &str = "session";
 
-type MayRead = Box<dyn Fn(&RepoName) -> bool + Send + Sync>;
+/// How many cookies of that name are looked at.
+const COOKIES_MAX: usize = 4;
+
+type Judge = Box<dyn Fn(&RepoName) -> bool + Send + Sync>;
 
 /// Whoever sent a request, known and let in.
 pub(crate) struct Admitted {
@@ -38,7 +41,10 @@ pub(crate) struct Admitted {
     who: Who,
     /// `None` where everybody may do everything.
     rights: Option<Arc<Rights>>,
-    may_read: MayRead,
+    may_read: Judge,
+    may_write: Judge,
+    /// The session that a cookie says, of whoever sends it. It says which name images are of, and restricts nothing.
+    cookie: Option<Session>,
     /// Whether images may be pushed with what was sent.
     pub(crate) may_push: bool,
 }
@@ -82,9 +88,20 @@ impl Admitted {
 
     /// Through whose eyes images are looked up.
     pub(crate) fn viewer(&self) -> Viewer<'_> {
-        let about = self.name.as_ref().or(self.who.session().map(|session| &session.name));
+        let about = self.name.as_ref().or(self.session().map(|session| &session.name));
         let name = about.filter(|name| (self.may_read)(name));
-        Viewer { caller: &self.caller, name, may_read: &*self.may_read }
+        let (may_read, may_write) = (&*self.may_read, &*self.may_write);
+        Viewer { caller: &self.caller, name, may_read, may_write }
+    }
+
+    /// The session that a token says, else a cookie.
+    fn session(&self) -> Option<&Session> {
+        self.who.session().or(self.cookie.as_ref())
+    }
+
+    /// Whether the session pushes; `None` where there is none.
+    pub(crate) fn pushes(&self) -> Option<bool> {
+        self.session().map(|session| session.actions.write)
     }
 
     /// Whether a name is shown to the caller.
@@ -98,15 +115,14 @@ impl Admitted {
     }
 
     /// The id of the session that a token or a cookie says.
-    pub(crate) fn session_id(&self, parts: &Parts) -> Option<String> {
-        let by_token = self.who.session().map(|session| session.id.clone());
-        by_token.or_else(|| cookie(parts).map(str::to_owned))
+    pub(crate) fn session_id(&self) -> Option<String> {
+        self.session().map(|session| session.id.clone())
     }
 
     /// What tells concurrent pushers apart: what one uploads, the other does not see before it is whole.
     pub(crate) fn pusher(&self, parts: &Parts) -> String {
         let user = self.who.identity.name().map(ToString::to_string);
-        match (self.session_id(parts), user) {
+        match (self.session_id(), user) {
             // Whoever learns of another's session is still another.
             (Some(id), user) => format!("{id}/{}", user.unwrap_or_default()),
             (None, Some(user)) => format!("user/{user}"),
@@ -178,16 +194,24 @@ impl<'r> Need<'r> {
     }
 }
 
-/// The session that a cookie says, where it may be one.
-fn cookie(parts: &Parts) -> Option<&str> {
+/// What cookies say of a session.
+fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
     let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|header| header.to_str().ok());
-    let mut pairs = cookies.flat_map(|header| header.split(';')).filter_map(|pair| pair.split_once('='));
-    let (_, id) =
-        pairs.find(|(name, id)| name.trim_ascii() == SESSION_COOKIE && Session::is_id(id.trim_ascii()))?;
-    Some(id.trim_ascii())
+    let pairs = cookies.flat_map(|header| header.split(';')).filter_map(|pair| pair.split_once('='));
+    let sessions = pairs.filter(|(name, _)| name.trim_ascii() == SESSION_COOKIE);
+    sessions.map(|(_, signature)| signature.trim_ascii()).take(COOKIES_MAX)
 }
 
 impl Surface {
+    /// The session that a cookie says, where it was given to whoever sends it.
+    fn cookie(&self, authority: Option<&Authority>, parts: &Parts, whose: &Identity) -> Option<Session> {
+        cookies(parts).find_map(|signature| {
+            let verified = self.settings.sessions.verify(signature, authority, self.registry.now());
+            let (session, identity) = verified.ok()?;
+            (identity.name() == whose.name() && session.repository == *self.repository()).then_some(session)
+        })
+    }
+
     /// Lets a request in, or says why not.
     ///
     /// # Errors
@@ -219,12 +243,25 @@ impl Surface {
         };
         if covered && allowed {
             let actor = who.identity.name().map_or(Actor::Anonymous, |name| Actor::User(name.to_string()));
-            let (rights, of) = (Arc::new(rights), repository.clone());
-            let shown = Arc::clone(&rights);
-            let may_read: MayRead = Box::new(move |name| shown.may_read(&of, name));
+            let rights = Arc::new(rights);
+            let judge = |actions: Actions| -> Judge {
+                let (rights, of) = (Arc::clone(&rights), repository.clone());
+                Box::new(move |name| rights.allow(&of, name, actions))
+            };
+            let (may_read, may_write_to) = (judge(Actions::READ), judge(Actions::READ.or(Actions::WRITE)));
             let caller = caller_as(parts, actor);
             let may_push = may_write && who.covers(Actions::WRITE);
-            return Ok(Admitted { caller, name, who, rights: Some(rights), may_read, may_push });
+            let cookie = self.cookie(Some(authority), parts, &who.identity);
+            return Ok(Admitted {
+                caller,
+                name,
+                who,
+                rights: Some(rights),
+                may_read,
+                may_write: may_write_to,
+                cookie,
+                may_push,
+            });
         }
         if who.identity.name().is_some() && !allowed {
             return Err(Failure::new(Code::Denied));
@@ -252,12 +289,15 @@ impl Surface {
         };
         let who = Who { identity: Identity::Anonymous, by };
         let may_push = who.covers(Actions::WRITE);
+        let cookie = self.cookie(None, parts, &who.identity);
         Ok(Admitted {
             caller: caller_as(parts, Actor::Anonymous),
             name,
             who,
             rights: None,
             may_read: Box::new(|_| true),
+            may_write: Box::new(|_| true),
+            cookie,
             may_push,
         })
     }
@@ -355,17 +395,16 @@ mod tests {
 
     #[test]
     fn a_session_is_found_among_cookies() {
-        let id = "0f".repeat(16);
-        for found in [
-            &[&*format!("session={id}")][..],
-            &[&format!("a=b; session={id};c=d")],
-            &["a=b", &format!("x;session = {id} ")],
-            &[&format!("session=other; session={id}")],
+        for (sent, found) in [
+            (&["session=a.b"][..], &["a.b"][..]),
+            (&["x=y; session=a.b;c=d"], &["a.b"]),
+            (&["x=y", "z;session = a.b "], &["a.b"]),
+            (&["session=other; session=a.b"], &["other", "a.b"]),
+            (&["session=1; session=2; session=3; session=4; session=5"], &["1", "2", "3", "4"]),
+            (&[], &[]),
+            (&["xsession=a.b", "a.b"], &[]),
         ] {
-            assert_eq!(cookie(&parts(found)), Some(&*id), "{found:?}");
-        }
-        for none in [&[][..], &["session="], &["session=user/ann"], &[&format!("xsession={id}")], &[&id]] {
-            assert_eq!(cookie(&parts(none)), None, "{none:?}");
+            assert_eq!(cookies(&parts(sent)).collect::<Vec<_>>(), found, "{sent:?}");
         }
     }
 }

@@ -41,9 +41,15 @@ pub(crate) async fn get_json(
     id: &ImageId,
 ) -> Result<Response, Failure> {
     let (registry, repository) = (&surface.registry, surface.repository());
-    let found = match admitted.may_push {
-        true => registry.v1_check_image(repository, admitted.viewer(), id).await,
-        false => registry.v1_image(repository, admitted.viewer(), id).await,
+    let viewer = admitted.viewer();
+    let found = match (admitted.may_push, admitted.pushes()) {
+        // What is told to whoever pushes has to be what it may go on with.
+        (true, Some(true)) => registry.v1_check_image(repository, viewer, id).await,
+        (true, None) => match registry.v1_check_image(repository, viewer, id).await {
+            Err(Error::ImageUnknown(_)) => registry.v1_image(repository, viewer, id).await,
+            found => found,
+        },
+        (_, Some(false)) | (false, _) => registry.v1_image(repository, viewer, id).await,
     };
     let image = found.map_err(|error| absent(surface, parts, admitted, error))?;
     let etag = entity_tag(&image, image.image.json)?;

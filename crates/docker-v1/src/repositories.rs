@@ -79,14 +79,20 @@ pub(crate) fn put(
 ) -> Result<Response, Failure> {
     check_list(sent)?;
     let mut response = base::nothing();
-    let id = hand_out(surface, parts, admitted, Actions::WRITE.or(Actions::READ), &mut response)?;
+    let signature = hand_out(surface, parts, admitted, Actions::WRITE.or(Actions::READ), &mut response)?;
+    set_cookie(parts, &signature, &mut response)?;
+    Ok(response)
+}
+
+/// Over https clients send no tokens: by this cookie it is known which name their images are of, and who pushes.
+fn set_cookie(parts: &Parts, signature: &str, response: &mut Response) -> Result<(), Failure> {
     let secure = match request::scheme(parts) {
         Scheme::Https => "; Secure",
         Scheme::Http => "",
     };
-    let cookie = header_value(format!("{SESSION_COOKIE}={id}; Path=/; HttpOnly{secure}"))?;
+    let cookie = header_value(format!("{SESSION_COOKIE}={signature}; Path=/; HttpOnly{secure}"))?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
-    Ok(response)
+    Ok(())
 }
 
 /// `PUT /v1/repositories/<name>/images`: a push ends. An empty list, which is what docker sends, empties nothing.
@@ -112,7 +118,8 @@ pub(crate) fn list_images(
     let images: Vec<ImageOfRepository> =
         images.into_iter().map(|(id, checksum)| ImageOfRepository { id, checksum }).collect();
     let mut response = crate::json(&images)?;
-    hand_out(surface, parts, admitted, Actions::READ, &mut response)?;
+    let signature = hand_out(surface, parts, admitted, Actions::READ, &mut response)?;
+    set_cookie(parts, &signature, &mut response)?;
     Ok(response)
 }
 
@@ -153,7 +160,7 @@ pub(crate) async fn layer_access(
     crate::json(&json!({ "access": access }))
 }
 
-/// Gives the client what it goes on with: a token, and where to. Answers with the session's id.
+/// Gives the client what it goes on with: a token, and where to. Answers with the token's signature.
 fn hand_out(
     surface: &Surface,
     parts: &Parts,
@@ -161,11 +168,11 @@ fn hand_out(
     actions: Actions,
     response: &mut Response,
 ) -> Result<String, Failure> {
-    let id = match admitted.session_id(parts) {
+    let id = match admitted.session_id() {
         Some(id) => id,
         None => Session::draw_id().map_err(|e| Failure::internal(e.to_string()))?,
     };
-    let signature = admitted.token(surface, id.clone(), actions)?;
+    let signature = admitted.token(surface, id, actions)?;
     let name = V1Name::of(admitted.name()?);
     let (token, challenge) = token::given_out(&signature, name.shown(), actions)?;
     let headers = response.headers_mut();
@@ -175,7 +182,7 @@ fn hand_out(
     if let Some(host) = request::host(parts).and_then(|host| HeaderValue::try_from(host).ok()) {
         headers.insert(ENDPOINTS, host);
     }
-    Ok(id)
+    Ok(signature)
 }
 
 #[cfg(test)]

@@ -383,7 +383,8 @@ impl Scene {
     /// Reads both images from one name alone, and compares every byte.
     fn v1_pull(&self, name: &RepoName) -> Result<()> {
         let nobody = caller(99);
-        let viewer = Viewer { caller: &nobody, name: Some(name), may_read: &|_| false };
+        let viewer =
+            Viewer { caller: &nobody, name: Some(name), may_read: &|_| false, may_write: &|_| false };
         for which in [V1::Base, V1::Child] {
             let id = self.v1_id(which);
             let found = self.registry.v1_find(&v1_repository(), viewer, &id)?;
@@ -415,7 +416,7 @@ impl Scene {
 
 /// Sees every name.
 fn viewer(caller: &Caller) -> Viewer<'_> {
-    Viewer { caller, name: None, may_read: &|_| true }
+    Viewer { caller, name: None, may_read: &|_| true, may_write: &|_| true }
 }
 
 /// What must be there at the end.

@@ -33,14 +33,15 @@ use crate::{BlobContent, Error, Result, small};
 pub(crate) use layers::Unpacking;
 pub use tags::V1Found;
 
-/// How many names that hold an image are asked, at most, whether the caller may read them.
-const NAMES_MAX: usize = 1024;
+/// How many names that hold an image are looked at, at most.
+const NAMES_MAX: usize = 16 * 1024;
 
 /// How often something is tried that rests on where an image is, which changes when a tag brings it into a name.
 const TRIES: usize = 8;
 
 /// Through whose eyes images are looked up. An image is seen in the name that the session is about, in the waiting
-/// room by whoever pushed it, and in the names that the caller may read.
+/// room by whoever pushed it, and in other names: by whoever looks, in those that it may read, and by whoever pushes, in
+/// those that it may read and write. Nothing ties ids to bytes, so that others' images of an id are no reason not to push one.
 #[derive(Clone, Copy)]
 pub struct Viewer<'v> {
     /// Who asks.
@@ -49,6 +50,15 @@ pub struct Viewer<'v> {
     pub name: Option<&'v RepoName>,
     /// Whether the caller may read a name.
     pub may_read: &'v (dyn Fn(&RepoName) -> bool + Send + Sync),
+    /// Whether the caller may read and write a name: who may write alone is told nothing of what is there.
+    pub may_write: &'v (dyn Fn(&RepoName) -> bool + Send + Sync),
+}
+
+impl Viewer<'_> {
+    /// The eyes of one that pushes.
+    fn pushing(self) -> Self {
+        Viewer { may_read: self.may_write, ..self }
+    }
 }
 
 impl std::fmt::Debug for Viewer<'_> {
@@ -85,17 +95,23 @@ impl Registry {
         viewer: Viewer<'_>,
         id: &ImageId,
     ) -> Result<V1ImageInfo> {
+        let unknown = || Error::ImageUnknown(*id);
         if let Some(found) = self.v1_find(repository, viewer, id)? {
             return Ok(found);
         }
-        if self.v1_view_by_id(repository, viewer, id).await? {
-            return self.v1_find(repository, viewer, id)?.ok_or(Error::ImageUnknown(*id));
+        // What the session's name holds comes first, also where it is no image yet.
+        if let Some(name) = viewer.name
+            && self.v1_view_in(repository, [name.clone()], id).await?
+        {
+            return self.v1_find(repository, viewer, id)?.ok_or_else(unknown);
         }
-        Err(Error::ImageUnknown(*id))
+        let names = self.v1_names_with_config(repository, viewer, id)?;
+        self.v1_view_in(repository, names, id).await?;
+        elsewhere(&self.snapshot()?, repository, viewer, id, None)?.ok_or_else(unknown)
     }
 
-    /// Whether an image is there, for somebody who may rely on it: takes a lease on it, and with it on what it is made
-    /// of.
+    /// Whether an image is there, for somebody who pushes and may rely on it: takes a lease on it, and with it on what it
+    /// is made of.
     ///
     /// # Errors
     /// As [`Registry::v1_image`].
@@ -105,6 +121,7 @@ impl Registry {
         viewer: Viewer<'_>,
         id: &ImageId,
     ) -> Result<V1ImageInfo> {
+        let viewer = viewer.pushing();
         let mut epoch = self.leases.epoch();
         'again: loop {
             let found = self.v1_image(repository, viewer, id).await?;
@@ -255,7 +272,7 @@ impl Registry {
         Ok(chain)
     }
 
-    /// A complete image that the caller sees, in the tables as they are.
+    /// A complete image in the session's name, or in the caller's waiting room.
     pub(crate) fn v1_find(
         &self,
         repository: &RepoKey,
@@ -263,7 +280,7 @@ impl Registry {
         id: &ImageId,
     ) -> Result<Option<V1ImageInfo>> {
         let Some(name) = viewer.name else {
-            return find(&self.snapshot()?, repository, viewer, id, None);
+            return near(&self.snapshot()?, repository, viewer, id, None);
         };
         let key = HotKey::Image(repository.clone(), name.clone(), *id);
         if let Some(HotValue::Image(found)) = self.hot.get(&key) {
@@ -272,7 +289,7 @@ impl Registry {
         // Counted before the snapshot: what changes after it makes this entry stale at once.
         let changes = self.hot.changes(repository, name);
         let snapshot = self.snapshot()?;
-        let mut found = find(&snapshot, repository, viewer, id, None)?;
+        let mut found = near(&snapshot, repository, viewer, id, None)?;
         if let Some(found) = found.as_mut().filter(|found| found.held_in == *name) {
             found.json = self.bytes_of(&snapshot, &found.image.json, found.image.json_size)?;
             self.hot.put(key, changes, HotValue::Image(Arc::new(found.clone())));
@@ -305,33 +322,65 @@ fn find(
     id: &ImageId,
     wanted: Option<&Digest>,
 ) -> Result<Option<V1ImageInfo>> {
-    let is_wanted = |json: &Digest| wanted.is_none_or(|wanted| wanted == json);
-    let info = |name_id: NameId, held_in: RepoName, row: ImageRow| {
-        Ok(Some(V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id, json: None }))
-    };
+    match near(snapshot, repository, viewer, id, wanted)? {
+        Some(found) => Ok(Some(found)),
+        None => elsewhere(snapshot, repository, viewer, id, wanted),
+    }
+}
+
+fn info(name_id: NameId, held_in: RepoName, row: ImageRow) -> V1ImageInfo {
+    V1ImageInfo { image: row.image, pushed_at: row.at, held_in, name_id, json: None }
+}
+
+/// An image in the session's name, or in the caller's waiting room.
+fn near(
+    snapshot: &Snapshot,
+    repository: &RepoKey,
+    viewer: Viewer<'_>,
+    id: &ImageId,
+    wanted: Option<&Digest>,
+) -> Result<Option<V1ImageInfo>> {
     let room = waiting_room(viewer.caller);
     for name in viewer.name.into_iter().chain([&room]) {
         let Some(name_id) = name_id(snapshot, repository, name)? else { continue };
         let key = (repository.clone(), *id, name_id);
-        if let Some(json) = snapshot.get::<ImagesById>(&key).map_err(Error::internal)?.filter(is_wanted)
+        let json = snapshot.get::<ImagesById>(&key).map_err(Error::internal)?;
+        if let Some(json) = json.filter(|json| wanted.is_none_or(|wanted| wanted == json))
             && let Some(row) = whole(snapshot, (name_id, json))?
         {
-            return info(name_id, name.clone(), row);
+            return Ok(Some(info(name_id, name.clone(), row)));
         }
     }
+    Ok(None)
+}
+
+/// An image in another name that the caller sees. Where names disagree on what the image of that id is, nobody can say
+/// which is meant, and it is none.
+fn elsewhere(
+    snapshot: &Snapshot,
+    repository: &RepoKey,
+    viewer: Viewer<'_>,
+    id: &ImageId,
+    wanted: Option<&Digest>,
+) -> Result<Option<V1ImageInfo>> {
+    let mut found: Option<V1ImageInfo> = None;
     for (name_id, json) in held_by(snapshot, repository, id)? {
-        if !is_wanted(&json) {
+        if wanted.is_some_and(|wanted| *wanted != json) {
             continue;
         }
         let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
         let Some((_, name)) = name.filter(|(_, name)| !name.is_waiting_room()) else { continue };
-        if (viewer.may_read)(&name)
-            && let Some(row) = whole(snapshot, (name_id, json))?
-        {
-            return info(name_id, name, row);
+        if !(viewer.may_read)(&name) {
+            continue;
+        }
+        let Some(row) = whole(snapshot, (name_id, json))? else { continue };
+        match &found {
+            None => found = Some(info(name_id, name, row)),
+            Some(found) if (found.image.json, found.image.layer) == (row.image.json, row.image.layer) => {}
+            Some(_) => return Ok(None),
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 fn image_row(snapshot: &Snapshot, key: (NameId, Digest)) -> Result<Option<ImageRow>> {

@@ -146,11 +146,17 @@ impl Registry {
         tag: &Tag,
         id: &ImageId,
     ) -> Result<()> {
+        let viewer = viewer.pushing();
+        let viewer = Viewer { name: Some(name).filter(|name| (viewer.may_read)(name)), ..viewer };
         for _ in 0..TRIES {
             let row = self.snapshot()?.get::<Repositories>(repository).map_err(Error::internal)?;
             let version =
                 row.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.config.docker_api_version;
-            let image = self.v1_check_image(repository, viewer, id).await?;
+            // What the caller has just pushed is meant, before what the name holds already.
+            let waiting = Viewer { name: None, ..viewer };
+            let pushed = super::near(&self.snapshot()?, repository, waiting, id, None)?;
+            let eyes = if pushed.is_some() { waiting } else { viewer };
+            let image = self.v1_check_image(repository, eyes, id).await?;
             let json = image.image.json;
             let chain = self.v1_chain(repository, viewer, image)?;
             let mut held_in: Vec<RepoName> = Vec::new();

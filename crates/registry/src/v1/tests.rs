@@ -82,7 +82,7 @@ impl World {
     }
 
     fn viewer(&self) -> Viewer<'_> {
-        Viewer { caller: &self.ann, name: None, may_read: ALL }
+        Viewer { caller: &self.ann, name: None, may_read: ALL, may_write: ALL }
     }
 
     async fn put(&self, viewer: Viewer<'_>, session: &str, id: u8, json: Bytes, layer: Bytes) -> Result<()> {
@@ -196,7 +196,7 @@ async fn what_was_uploaded_outlives_the_process_between_any_two_parts() {
     let (id, ann) = (image_id(1), caller("ann"));
     let (json, layer) = (json(1, None), layer(1, 100_000));
     let checksum = checksum(&json, &layer);
-    let viewer = Viewer { caller: &ann, name: None, may_read: ALL };
+    let viewer = Viewer { caller: &ann, name: None, may_read: ALL, may_write: ALL };
     world.registry.v1_put_json(key(), viewer, "s", &id, json).await.unwrap();
     world.restart();
     world.registry.v1_put_layer(key(), viewer, "s", &id, stream::iter([Ok(layer.clone())])).await.unwrap();
@@ -212,8 +212,8 @@ async fn pushers_do_not_meet_before_an_image_is_whole() {
     let world = World::new(DockerApiVersion::V1).await;
     let (registry, id) = (&world.registry, image_id(1));
     let (ann, bob) = (
-        Viewer { caller: &world.ann, name: None, may_read: NONE },
-        Viewer { caller: &world.bob, name: None, may_read: NONE },
+        Viewer { caller: &world.ann, name: None, may_read: NONE, may_write: NONE },
+        Viewer { caller: &world.bob, name: None, may_read: NONE, may_write: NONE },
     );
     let (json, other) = (json(1, None), Bytes::from(format!(r#"{{"id":"{id}"}}"#)));
     let (layer, theirs) = (layer(1, 100), layer(2, 100));
@@ -291,7 +291,7 @@ async fn what_a_push_was_told_is_there_stays_until_its_tag() {
     let world = World::new(DockerApiVersion::V1).await;
     let registry = &world.registry;
     world.push("one", "t", &[1, 2]).await;
-    let bob = Viewer { caller: &world.bob, name: None, may_read: ALL };
+    let bob = Viewer { caller: &world.bob, name: None, may_read: ALL, may_write: ALL };
     registry.v1_check_image(key(), bob, &image_id(2)).await.unwrap();
     world.delete_tag("one", "t").await;
     registry.collect(&caller("root"), None, |_| {}).await.unwrap();
@@ -729,4 +729,84 @@ async fn an_image_that_is_half_collected_is_not_promised() {
     registry.delete_blob(&world.ann, key(), &name("a"), base.layer).await.unwrap();
     let unknown = registry.v1_check_image(key(), world.viewer(), &image_id(2)).await;
     assert!(matches!(unknown, Err(Error::ImageUnknown(_))), "{unknown:?}");
+}
+
+/// mallory may write names of her own, which ann can read; nothing ties ids to bytes.
+#[tokio::test]
+async fn whoever_pushes_gets_nothing_from_names_that_it_may_only_read() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let (registry, mallory) = (&world.registry, caller("mallory"));
+    let (good, evil) = (layer(1, 10), layer(2, 10));
+    let hers: &(dyn Fn(&RepoName) -> bool + Send + Sync) = &|name| name.as_str().starts_with("mallory/");
+    let anns: &(dyn Fn(&RepoName) -> bool + Send + Sync) = &|name| name.as_str().starts_with("ann/");
+    let her = Viewer { caller: &mallory, name: None, may_read: ALL, may_write: hers };
+    let ann = Viewer { caller: &world.ann, name: None, may_read: ALL, may_write: anns };
+    let (evil_name, good_name) = (name("mallory/x"), name("ann/app"));
+    world.put(her, "m", 1, json(1, None), evil.clone()).await.unwrap();
+    registry.v1_set_tag(key(), her, &evil_name, &tag("t"), &image_id(1)).await.unwrap();
+
+    // It is no reason for ann not to push hers, nor a parent of hers.
+    let told = registry.v1_check_image(key(), ann, &image_id(1)).await;
+    assert!(matches!(told, Err(Error::ImageUnknown(_))), "{told:?}");
+    let orphan = registry.v1_put_json(key(), ann, "a", &image_id(2), json(2, Some(1))).await;
+    assert!(matches!(orphan, Err(Error::ParentUnknown(_))), "{orphan:?}");
+    world.put(ann, "a", 1, json(1, None), good.clone()).await.unwrap();
+    registry.v1_set_tag(key(), ann, &good_name, &tag("t"), &image_id(1)).await.unwrap();
+    let layer_of = async |viewer| {
+        let found = registry.v1_image(key(), viewer, &image_id(1)).await?;
+        Ok::<_, Error>(found.image.layer)
+    };
+    let (good, evil) = [&good, &evil].map(|layer| digest_of(Algorithm::Sha256, layer)).into();
+    assert_eq!(layer_of(Viewer { name: Some(&good_name), ..ann }).await.unwrap(), good);
+    assert_eq!(layer_of(Viewer { name: Some(&evil_name), ..ann }).await.unwrap(), evil);
+    // Without a name nobody can say which is meant.
+    assert!(matches!(layer_of(Viewer { caller: &world.bob, ..ann }).await, Err(Error::ImageUnknown(_))));
+    world.verify();
+}
+
+/// What is published is what was verified, also where somebody else completed the same JSON meanwhile.
+#[tokio::test]
+async fn another_layer_under_the_same_json_takes_nobodys_place() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let (registry, mallory) = (&world.registry, caller("mallory"));
+    let (good, evil) = (layer(1, 10), layer(2, 10));
+    let ann = Viewer { name: None, ..world.viewer() };
+    let her = Viewer { caller: &mallory, ..ann };
+    let (id, json) = (image_id(1), json(1, None));
+    registry.v1_put_json(key(), ann, "a", &id, json.clone()).await.unwrap();
+    world.put(her, "m", 1, json.clone(), evil).await.unwrap();
+    registry.v1_set_tag(key(), her, &name("mallory/x"), &tag("t"), &id).await.unwrap();
+    registry.v1_put_layer(key(), ann, "a", &id, stream::iter([Ok(good.clone())])).await.unwrap();
+    registry.v1_put_checksum(key(), ann, "a", &id, checksum(&json, &good), None).await.unwrap();
+    let app = name("ann/app");
+    registry.v1_set_tag(key(), ann, &app, &tag("t"), &id).await.unwrap();
+    let found = registry.v1_image(key(), Viewer { name: Some(&app), ..ann }, &id).await.unwrap();
+    assert_eq!(found.image.layer, digest_of(Algorithm::Sha256, &good));
+    world.verify();
+}
+
+/// An image that is not made yet of what V2 pushed is not what somebody else pushed under its id.
+#[tokio::test]
+async fn an_id_that_somebody_else_took_is_not_what_a_tag_stands_for() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, victim, viewer) = (&world.registry, name("victim/app"), world.viewer());
+    let good = layer(1, 10);
+    let config = push_v2(registry, &victim, "t", std::slice::from_ref(&good)).await;
+    let top = ImageId::parse(&config.hex()).unwrap();
+    let mallory = caller("mallory");
+    let evil: &(dyn Fn(&RepoName) -> bool + Send + Sync) = &|name| name.as_str() == "evil/x";
+    let her = Viewer { caller: &mallory, name: None, may_read: NONE, may_write: evil };
+    let json = Bytes::from(format!(r#"{{"id":"{top}"}}"#));
+    let theirs = layer(2, 10);
+    let sum = checksum(&json, &theirs);
+    registry.v1_put_json(key(), her, "m", &top, json).await.unwrap();
+    registry.v1_put_layer(key(), her, "m", &top, stream::iter([Ok(theirs)])).await.unwrap();
+    registry.v1_put_checksum(key(), her, "m", &top, sum, None).await.unwrap();
+    registry.v1_set_tag(key(), her, &name("evil/x"), &tag("t"), &top).await.unwrap();
+
+    // Without a name the two disagree, and with it there is no question.
+    assert!(matches!(registry.v1_image(key(), viewer, &top).await, Err(Error::ImageUnknown(_))));
+    let found = registry.v1_image(key(), Viewer { name: Some(&victim), ..viewer }, &top).await.unwrap();
+    assert_eq!(found.image.layer, digest_of(Algorithm::Sha256, &good));
+    world.verify();
 }

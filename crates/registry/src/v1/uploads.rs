@@ -83,6 +83,7 @@ impl Registry {
         id: &ImageId,
         json: Bytes,
     ) -> Result<()> {
+        let viewer = viewer.pushing();
         let parsed = ImageJson::check(&json, id)?;
         crate::reads::known_repository(&self.snapshot()?, repository)?;
         if let Some(parent) = &parsed.parent {
@@ -127,6 +128,7 @@ impl Registry {
     where
         S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
     {
+        let viewer = viewer.pushing();
         let room_name = waiting_room(viewer.caller);
         let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         let Some(json) = self.v1_staged_json(&owner, parts).await? else {
@@ -172,6 +174,7 @@ impl Registry {
         checksum: Digest,
         tarsum: Option<&str>,
     ) -> Result<()> {
+        let viewer = viewer.pushing();
         let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         let Some(json) = self.v1_staged_json(&owner, parts).await? else {
             return match self.v1_image(repository, viewer, id).await {
@@ -197,14 +200,20 @@ impl Registry {
         }
         let parsed = ImageJson::check(&json, id)?;
         let json_digest = digest_of(Algorithm::Sha256, &json);
-        // Somebody else may have been faster: with the same JSON their layer is as good as this one.
+        // It may be there by now, with the same bytes. In the session's name, and where the pusher waits itself, an image
+        // of the same JSON is as good: whoever put it there is trusted with that.
         match self.v1_check_image(repository, viewer, id).await {
-            Ok(known) if known.image.json == json_digest => {
+            Ok(known)
+                if known.image.json == json_digest
+                    && (known.image.checksum == Some(checksum)
+                        || known.held_in == waiting_room(viewer.caller)
+                        || Some(&known.held_in) == viewer.name) =>
+            {
                 self.discard_parts(&owner, parts).await;
                 return Ok(());
             }
-            Ok(_) => return Err(Error::ImageExists(*id)),
-            Err(Error::ImageUnknown(_)) => {}
+            Ok(known) if known.image.json != json_digest => return Err(Error::ImageExists(*id)),
+            Ok(_) | Err(Error::ImageUnknown(_)) => {}
             Err(e) => return Err(e),
         }
         let layer_size = self.blobs.received(&owner, parts.layer)?;

@@ -121,42 +121,48 @@ impl Registry {
         Ok(Conversion { digest, manifest, inspected, brought: brought.digests() })
     }
 
-    /// Makes the images that a manifest is to V1 clients, where the id is that of such a manifest's config, in a name
-    /// that the caller sees. Says whether it did, or somebody else before.
-    pub(super) async fn v1_view_by_id(
+    /// The names that the caller sees and that hold the config whose hash an id is.
+    pub(super) fn v1_names_with_config(
         &self,
         repository: &RepoKey,
         viewer: Viewer<'_>,
+        id: &ImageId,
+    ) -> Result<Vec<RepoName>> {
+        let config = Digest::sha256(*id.as_bytes());
+        let snapshot = self.snapshot()?;
+        let mut holders = Vec::new();
+        let prefix = prefix::holders(&config);
+        snapshot
+            .visit::<Holders>(&prefix, &prefix_end(&prefix), |(_, name), ()| {
+                holders.push(name);
+                holders.len() < NAMES_MAX
+            })
+            .map_err(Error::internal)?;
+        let mut names = Vec::new();
+        for name_id in holders {
+            let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
+            let seen = name.filter(|(key, name)| {
+                key == repository && !name.is_waiting_room() && (viewer.may_read)(name)
+            });
+            names.extend(seen.map(|(_, name)| name));
+        }
+        Ok(names)
+    }
+
+    /// Makes the images that a manifest is to V1 clients, where the id is that of such a manifest's config, in the first
+    /// of these names that has one. Says whether one has, also where somebody else was faster.
+    pub(super) async fn v1_view_in(
+        &self,
+        repository: &RepoKey,
+        names: impl IntoIterator<Item = RepoName> + Send,
         id: &ImageId,
     ) -> Result<bool> {
         let config = Digest::sha256(*id.as_bytes());
         let found = {
             let snapshot = self.snapshot()?;
-            let mut names: Vec<(NameId, RepoName)> = Vec::new();
-            if let Some(name) = viewer.name
-                && let Some(name_id) = name_id(&snapshot, repository, name)?
-            {
-                names.push((name_id, name.clone()));
-            }
-            let mut holders = Vec::new();
-            let prefix = prefix::holders(&config);
-            snapshot
-                .visit::<Holders>(&prefix, &prefix_end(&prefix), |(_, name), ()| {
-                    holders.push(name);
-                    holders.len() < NAMES_MAX
-                })
-                .map_err(Error::internal)?;
-            for name_id in holders {
-                let name = snapshot.get::<NamesById>(&name_id).map_err(Error::internal)?;
-                names.extend(
-                    name.filter(|(key, name)| {
-                        key == repository && !name.is_waiting_room() && (viewer.may_read)(name)
-                    })
-                    .map(|(_, name)| (name_id, name)),
-                );
-            }
             let mut found = None;
-            for (name_id, name) in names {
+            for name in names {
+                let Some(name_id) = name_id(&snapshot, repository, &name)? else { continue };
                 if let Some((digest, manifest)) = with_config(&snapshot, name_id, &config)? {
                     found = Some((name, digest, manifest));
                     break;

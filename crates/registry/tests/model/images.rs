@@ -419,7 +419,7 @@ impl Side {
     async fn push_step(&mut self, pusher: usize, mut push: Pushing) -> Option<Pushing> {
         let Pushing { repository, name, tag, image, .. } = &push;
         let caller = caller(pusher);
-        let viewer = Viewer { caller: &caller, name: Some(name), may_read: ALL };
+        let viewer = Viewer { caller: &caller, name: Some(name), may_read: ALL, may_write: ALL };
         let Some(next) = push.left.last().map(|next| &IMAGES[*next]) else {
             let key = (repository.clone(), name.clone(), tag.clone());
             let set = self.set_tag(pusher, &key, IMAGES[*image].id).await;
@@ -509,7 +509,7 @@ impl Side {
     async fn set_tag(&mut self, who: usize, key: &Key, id: ImageId) -> Result<(), Error> {
         let (repository, name, tag) = key;
         let caller = caller(who);
-        let viewer = Viewer { caller: &caller, name: Some(name), may_read: ALL };
+        let viewer = Viewer { caller: &caller, name: Some(name), may_read: ALL, may_write: ALL };
         self.registry().v1_set_tag(repository, viewer, name, tag, &id).await?;
         self.tags.insert(key.clone(), Target::Image(id));
         Ok(())
@@ -554,7 +554,7 @@ impl Side {
     /// Everything that a V1 client pulls, from the name alone.
     async fn pull(&self, repository: &RepoKey, name: &RepoName, id: ImageId) {
         let nobody = Caller { actor: Actor::User("eve".to_owned()), origin: Origin::local(Api::DockerV1) };
-        let viewer = Viewer { caller: &nobody, name: Some(name), may_read: NONE };
+        let viewer = Viewer { caller: &nobody, name: Some(name), may_read: NONE, may_write: NONE };
         let ancestry = self.registry().v1_ancestry(repository, viewer, &id).await.unwrap();
         assert_eq!(ancestry[0], id);
         for pair in ancestry.windows(2).map(Some).chain([None]) {
