@@ -1,7 +1,7 @@
 //! Tags as V1 clients see them: set on images, and read as the image that they, or what they point at, stand for.
 
 use supercargo_eventlog::{DockerApiVersion, Log as _, V1Image};
-use supercargo_model::{Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_model::{Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp, media_type};
 use supercargo_projections::tables::{
     ContentState, Contents, Images, Manifests, NameId, NameUsage, Names, Repositories, Tags, Views, prefix,
 };
@@ -303,8 +303,14 @@ fn stands_for(snapshot: &Snapshot, name: NameId, digest: Digest) -> Result<Optio
     }
     let Some((_, row)) = image_manifest(snapshot, name, digest)? else { return Ok(None) };
     // Docker's id of an image is the hash of its config.
-    let config = row.config.map(|config| config.digest);
+    let config = row.config.filter(|config| is_image_config(&config.media_type)).map(|config| config.digest);
     Ok(config.and_then(|config| <[u8; 32]>::try_from(config.hash_bytes()).ok()).map(ImageId::from_bytes))
+}
+
+/// Whether a config is an image's, and not an artifact's. Docker 1.10 to 1.12 call their images' configs a mere stream of
+/// bytes.
+fn is_image_config(media_type: &str) -> bool {
+    matches!(media_type, media_type::DOCKER_CONFIG | media_type::OCI_CONFIG | "application/octet-stream" | "")
 }
 
 /// An image's manifest: itself, or the one for linux/amd64 that an index lists.
@@ -315,7 +321,7 @@ pub(super) fn image_manifest(
 ) -> Result<Option<(Digest, supercargo_model::Manifest)>> {
     let manifest = |digest| snapshot.get::<Manifests>(&(name, digest)).map_err(Error::internal);
     let Some(row) = manifest(digest)? else { return Ok(None) };
-    if !supercargo_model::media_type::is_index(&row.manifest.media_type) {
+    if !media_type::is_index(&row.manifest.media_type) {
         return Ok(Some((digest, row.manifest)));
     }
     let platform = |wanted: &str| {

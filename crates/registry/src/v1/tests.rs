@@ -424,7 +424,7 @@ async fn push_v2(registry: &Registry, to: &RepoName, which: &str, layers: &[Byte
     }
     let descriptor = |blob: &Bytes| {
         format!(
-            r#"{{"mediaType":"x/y","digest":"{}","size":{}}}"#,
+            r#"{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}}"#,
             digest_of(Algorithm::Sha256, blob),
             blob.len()
         )
@@ -809,4 +809,26 @@ async fn an_id_that_somebody_else_took_is_not_what_a_tag_stands_for() {
     let found = registry.v1_image(key(), Viewer { name: Some(&victim), ..viewer }, &top).await.unwrap();
     assert_eq!(found.image.layer, digest_of(Algorithm::Sha256, &good));
     world.verify();
+}
+
+/// What is no image has no id that somebody could pull.
+#[tokio::test]
+async fn a_tag_on_an_artifact_is_not_listed() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, a, root) = (&world.registry, name("a"), caller("root"));
+    push_v2(registry, &a, "image", &[]).await;
+    let config = Bytes::from_static(b"{}");
+    let (digest, body) = (digest_of(Algorithm::Sha256, &config), stream::iter([Ok(config)]));
+    let id = registry.start_upload(&root, key(), &a, Algorithm::Sha256).await.unwrap();
+    registry.finish_upload(&root, key(), &a, id, digest, None, body).await.unwrap();
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{digest}","size":2}},"layers":[]}}"#,
+        media_type::OCI_EMPTY
+    );
+    let push = ManifestPush::new(Reference::Tag(tag("artifact")), media_type::OCI_MANIFEST, manifest.into());
+    registry.push_manifest(&root, key(), &a, push).await.unwrap();
+    let tags = registry.v1_tags(key(), &a).await.unwrap();
+    assert_eq!(tags.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>(), ["image"]);
+    let refused = registry.v1_tag(key(), &a, &tag("artifact")).await;
+    assert!(matches!(refused, Err(Error::NotConvertible(_))), "{refused:?}");
 }

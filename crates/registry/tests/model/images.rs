@@ -531,7 +531,7 @@ impl Side {
         }
         let descriptor = |blob: &Bytes| {
             let (digest, size) = (digest_of(blob), blob.len());
-            serde_json::json!({"mediaType": "x/y", "digest": digest, "size": size})
+            serde_json::json!({"mediaType": media_type::OCI_CONFIG, "digest": digest, "size": size})
         };
         let layers: Vec<_> = layers.into_iter().map(descriptor).collect();
         let manifest =
