@@ -730,3 +730,23 @@ async fn an_image_that_is_half_collected_is_not_promised() {
     let unknown = registry.v1_check_image(key(), world.viewer(), &image_id(2)).await;
     assert!(matches!(unknown, Err(Error::ImageUnknown(_))), "{unknown:?}");
 }
+
+/// A conversion that is over the limit is refused before anything is read or unpacked.
+#[tokio::test]
+async fn a_chain_that_says_too_much_becomes_no_manifest() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, viewer) = (&world.registry, world.viewer());
+    let padding = "p".repeat(limits::IMAGE_JSON_BYTES_MAX - 1000);
+    for (id, parent) in [(1, None), (2, Some(1)), (3, Some(2))] {
+        let text = String::from_utf8(json(id, parent).to_vec()).unwrap();
+        let json = text.replacen('{', &format!(r#"{{"padding":"{padding}","#), 1);
+        world.put(viewer, "s", id, json.into(), layer(id, 9)).await.unwrap();
+    }
+    let set = async |id| registry.v1_set_tag(key(), viewer, &name("a"), &tag("t"), &image_id(id)).await;
+    let size = registry.log().size().unwrap();
+    let refused = set(3).await;
+    assert!(matches!(refused, Err(Error::NotConvertible(_))), "{refused:?}");
+    assert_eq!(registry.log().size().unwrap(), size);
+    set(2).await.unwrap();
+    world.verify();
+}
