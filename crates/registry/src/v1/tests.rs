@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -749,4 +750,83 @@ async fn a_chain_that_says_too_much_becomes_no_manifest() {
     assert_eq!(registry.log().size().unwrap(), size);
     set(2).await.unwrap();
     world.verify();
+}
+
+/// Work in a place of `unpacking` or `listing` that says when it begins and when it ends: once it is told to stop.
+struct Endless {
+    begun: tokio::sync::oneshot::Receiver<()>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Endless {
+    fn new() -> (Endless, impl FnOnce(&AtomicBool) + Send + 'static) {
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let work = move |stop: &AtomicBool| {
+            begin.send(()).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            // Not every test listens.
+            let _ = end.send(());
+        };
+        (Endless { begun, ended }, work)
+    }
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes for ever")
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_unpacked() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    let (endless, work) = Endless::new();
+    tokio::select! {
+        _ = registry.unpacking(work) => panic!("it ended unasked"),
+        begun = soon(endless.begun) => begun.unwrap(),
+    }
+    soon(endless.ended).await.unwrap();
+    // Also where the registry closes.
+    let (endless, work) = Endless::new();
+    let closing = async {
+        endless.begun.await.unwrap();
+        registry.unpacking.stop();
+        endless.ended.await.unwrap();
+    };
+    let (worked, ()) = soon(async { tokio::join!(registry.unpacking(work), closing) }).await;
+    worked.unwrap();
+    soon(registry.unpacking(|stop| assert!(stop.load(Ordering::Relaxed)))).await.unwrap();
+}
+
+/// Whoever lists files waits for no push, and no push for them.
+#[tokio::test]
+async fn a_listing_takes_no_place_of_pushes() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    world.push("a", "t", &[1]).await;
+    let found = registry.v1_image(key(), world.viewer(), &image_id(1)).await.unwrap();
+    let ((one, first), (two, second)) = (Endless::new(), Endless::new());
+    tokio::select! {
+        _ = registry.unpacking(first) => panic!("it ended unasked"),
+        _ = registry.unpacking(second) => panic!("it ended unasked"),
+        () = soon(async {
+            one.begun.await.unwrap();
+            two.begun.await.unwrap();
+            // A layer of the tests is no tar with files in it, but it is unpacked.
+            let listed = registry.v1_files(&found).await;
+            assert!(!matches!(listed, Err(Error::Busy { .. })), "{listed:?}");
+            registry.compression(&found.image.layer).await.unwrap();
+        }) => {}
+    }
+    let (endless, work) = Endless::new();
+    tokio::select! {
+        _ = registry.listing(work) => panic!("it ended unasked"),
+        () = soon(async {
+            endless.begun.await.unwrap();
+            let busy = registry.v1_files(&found).await;
+            assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+        }) => {}
+    }
 }
