@@ -61,6 +61,12 @@ impl Unpacking {
         }
     }
 
+    /// All places of pushes and pulls.
+    #[cfg(test)]
+    pub(super) async fn all_places(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.places).acquire_many_owned(UNPACKING_MAX as u32).await.unwrap()
+    }
+
     /// Does work that has a place, on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,

@@ -163,13 +163,7 @@ impl Registry {
             let conversion = match version {
                 DockerApiVersion::V1 => None,
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    match self.v1_convert(repository, name, &chain, &mut brought).await {
-                        Ok(conversion) => Some(Box::new(conversion)),
-                        Err(e) => {
-                            self.discard_brought(brought).await;
-                            return Err(e);
-                        }
-                    }
+                    Some(Box::new(self.v1_convert(repository, name, &chain, &mut brought).await?))
                 }
             };
             let command = Command::SetImageTag {

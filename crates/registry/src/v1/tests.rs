@@ -830,3 +830,38 @@ async fn a_listing_takes_no_place_of_pushes() {
         }) => {}
     }
 }
+
+#[tokio::test]
+async fn a_push_whose_client_goes_away_leaves_no_session() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, viewer) = (&world.registry, world.viewer());
+    world.put(viewer, "s", 1, json(1, None), noise(1, 200_000)).await.unwrap();
+    let sessions = || {
+        let owners = std::fs::read_dir(world.folder.path().join("uploads")).unwrap();
+        let files = owners.filter_map(|owner| std::fs::read_dir(owner.unwrap().path()).ok());
+        files.flatten().count()
+    };
+    assert_eq!(sessions(), 0);
+    // Its layer waits for a place, and has a session to be packed into.
+    let places = registry.unpacking.all_places().await;
+    let (a, t, id) = (name("a"), tag("t"), image_id(1));
+    tokio::select! {
+        _ = registry.v1_set_tag(key(), viewer, &a, &t, &id) => panic!("it did not wait"),
+        () = soon(async { while sessions() == 0 { tokio::task::yield_now().await } }) => {}
+    }
+    soon(async {
+        while sessions() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(places);
+    registry.v1_set_tag(key(), viewer, &a, &t, &id).await.unwrap();
+    soon(async {
+        while sessions() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    world.verify();
+}

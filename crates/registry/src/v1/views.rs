@@ -196,13 +196,7 @@ impl Registry {
             return Err(Error::ChainTooDeep);
         }
         let mut brought = Brought::default();
-        let (images, inspected) = match self.v1_images_with_layers(digest, made, &mut brought).await {
-            Ok(images) => images,
-            Err(e) => {
-                self.discard_brought(brought).await;
-                return Err(e);
-            }
-        };
+        let (images, inspected) = self.v1_images_with_layers(digest, made, &mut brought).await?;
         let command = Command::AddView {
             repository: repository.clone(),
             name: name.clone(),
@@ -372,7 +366,7 @@ impl Registry {
     async fn pack(&self, layer: &Digest, brought: &mut Brought) -> Result<LayerForm> {
         let owner = packing();
         let session = self.blobs.start(&owner, Algorithm::Sha256).await?;
-        brought.session(session);
+        brought.session(&self.blobs, session);
         let bytes = self.open_layer(layer)?;
         let (sender, receiver) = mpsc::channel(2);
         let packer = self.unpacking(move |stop| {
