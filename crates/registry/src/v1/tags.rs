@@ -68,7 +68,13 @@ impl Registry {
         }
         for (_, digest) in &tags {
             match self.v1_view_schema1(repository, name, *digest).await {
-                Ok(()) | Err(Error::NotConvertible(_) | Error::ManifestUnknown(_) | Error::ChainTooDeep) => {}
+                Ok(())
+                | Err(
+                    Error::NotConvertible(_)
+                    | Error::LayerUnreadable { .. }
+                    | Error::ManifestUnknown(_)
+                    | Error::ChainTooDeep,
+                ) => {}
                 Err(e) => return Err(e),
             }
         }

@@ -865,3 +865,26 @@ async fn a_push_whose_client_goes_away_leaves_no_session() {
     .await;
     world.verify();
 }
+
+/// One that V1 clients can't be shown takes none of the others with it.
+#[tokio::test]
+async fn tags_are_listed_beside_one_that_can_not_be_shown() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, a, root) = (&world.registry, name("a"), caller("root"));
+    world.push("a", "good", &[1]).await;
+    // It begins as zstd does, and is none.
+    let layer = Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff, 0xff, 0xff]);
+    let session = registry.start_upload(&root, key(), &a, Algorithm::Sha256).await.unwrap();
+    let (blob, body) = (digest_of(Algorithm::Sha256, &layer), stream::iter([Ok(layer)]));
+    registry.finish_upload(&root, key(), &a, session, blob, None, body).await.unwrap();
+    let json = json(2, None);
+    let v1_compatibility = std::str::from_utf8(&json).unwrap().into();
+    let image = supercargo_model::v1::schema1::Schema1Image { id: image_id(2), blob, v1_compatibility };
+    let payload = supercargo_model::v1::schema1::payload(&a, &tag("bad"), &[image]);
+    let push = ManifestPush::new(Reference::Tag(tag("bad")), media_type::DOCKER_SCHEMA1, payload.into());
+    registry.push_manifest(&root, key(), &a, push).await.unwrap();
+    let bad = registry.v1_tag(key(), &a, &tag("bad")).await;
+    assert!(matches!(bad, Err(Error::LayerUnreadable { .. })), "{bad:?}");
+    assert_eq!(registry.v1_tags(key(), &a).await.unwrap(), [(tag("good"), image_id(1))]);
+    world.verify();
+}
