@@ -233,6 +233,19 @@ impl Failure {
         Failure::new(code).header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// What becomes of a request that only reads: what V1 clients can't be shown is not there, and `absent` says so with
+    /// the reason.
+    pub fn reading(error: supercargo_registry::Error, absent: Code) -> Failure {
+        use supercargo_registry::Error;
+
+        match &error {
+            Error::NotConvertible(_) | Error::LayerUnreadable { .. } => {
+                Failure::new(absent).message(error.to_string())
+            }
+            _ => error.into(),
+        }
+    }
+
     /// Says what was wrong, and what to do. Must be fit for the client's eyes.
     #[must_use]
     pub fn message(self, message: impl Into<Cow<'static, str>>) -> Failure {
@@ -417,6 +430,19 @@ mod tests {
             assert_eq!(failure.code().status().as_u16(), status);
             assert_eq!(body(failure).await, format!(r#"{{"error":"{text}"}}"#));
         }
+    }
+
+    #[test]
+    fn what_can_not_be_shown_is_not_there() {
+        let unreadable = || Error::LayerUnreadable { layer: Digest::sha256([1; 32]), why: "why".into() };
+        for error in [Error::NotConvertible("why".into()), unreadable()] {
+            let failure = Failure::reading(error, Code::TagUnknown);
+            assert_eq!(failure.code(), Code::TagUnknown);
+            assert!(failure.message.ends_with("why"), "{}", failure.message);
+        }
+        assert_eq!(Failure::from(unreadable()).code(), Code::ArgumentInvalid);
+        let other = Failure::reading(Error::ImageUnknown(ImageId::from_bytes([1; 32])), Code::TagUnknown);
+        assert_eq!(other.code(), Code::ImageUnknown);
     }
 
     #[test]

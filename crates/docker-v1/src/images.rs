@@ -78,7 +78,8 @@ pub(crate) async fn get_ancestry(
     let mut response = match is_cached(&parts.headers, &etag) {
         true => empty(StatusCode::NOT_MODIFIED),
         false => {
-            crate::json(&surface.registry.v1_ancestry(surface.repository(), admitted.viewer(), id).await?)?
+            let ancestry = surface.registry.v1_ancestry(surface.repository(), admitted.viewer(), id).await;
+            crate::json(&ancestry.map_err(unreadable)?)?
         }
     };
     describe(surface, response.headers_mut(), etag);
@@ -96,7 +97,7 @@ pub(crate) async fn list_files(
     let etag = entity_tag(&image, image.image.layer)?;
     let mut response = match is_cached(&parts.headers, &etag) {
         true => empty(StatusCode::NOT_MODIFIED),
-        false => crate::json(&surface.registry.v1_files(&image).await?)?,
+        false => crate::json(&surface.registry.v1_files(&image).await.map_err(unreadable)?)?,
     };
     describe(surface, response.headers_mut(), etag);
     Ok(response)
@@ -241,10 +242,14 @@ fn absent(surface: &Surface, parts: &Parts, admitted: &Admitted, error: Error) -
         {
             Failure::new(Code::ImageUploading)
         }
-        // What V2 clients pushed, and what V1 clients can't be shown.
-        Error::NotConvertible(_) => Failure::new(Code::ImageUnknown).message(error.to_string()),
-        error => error.into(),
+        // Also what V2 clients pushed, and what V1 clients can't be shown.
+        error => unreadable(error),
     }
+}
+
+/// What becomes of a question about an image that is there.
+fn unreadable(error: Error) -> Failure {
+    Failure::reading(error, Code::ImageUnknown)
 }
 
 /// The entity tag of something of an image: its checksum, or the digest of what is served where it has none.

@@ -154,7 +154,8 @@ pub(crate) async fn layer_access(
 ) -> Result<Response, Failure> {
     let access = match surface.registry.v1_image(surface.repository(), admitted.viewer(), id).await {
         Ok(_) => true,
-        Err(Error::ImageUnknown(_)) => false,
+        // Also what V1 clients can't be shown.
+        Err(Error::ImageUnknown(_) | Error::NotConvertible(_) | Error::LayerUnreadable { .. }) => false,
         Err(error) => return Err(error.into()),
     };
     crate::json(&json!({ "access": access }))

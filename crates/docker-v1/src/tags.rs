@@ -27,8 +27,7 @@ pub(crate) async fn get(surface: &Surface, admitted: &Admitted, tag: &Tag) -> Re
     crate::json(&id.map_err(|error| match error {
         Error::NameUnknown(_) => Failure::new(Code::TagUnknown),
         // It stands for something, and for nothing that this client could pull.
-        Error::NotConvertible(_) => Failure::new(Code::TagUnknown).message(error.to_string()),
-        error => error.into(),
+        error => Failure::reading(error, Code::TagUnknown),
     })?)
 }
 

@@ -31,6 +31,9 @@ pub const IMAGE_JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const IMAGE_JSON_DEPTH_MAX: usize = 64;
 /// Most images of one V1 chain: an image, its parent, and so on.
 pub const IMAGE_CHAIN_MAX: usize = 500;
+/// Most bytes that the JSON of all images of a chain come to, for a chain that becomes a manifest: all are held in memory
+/// for it. The config that they become has no more either.
+pub const IMAGE_CHAIN_JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest blob kept beside the tables, in bytes; a larger one is a file of its own. Small blobs share the
 /// commit's fsync, which is what makes many small pushes fast.
 pub const INLINE_BLOB_BYTES_MAX: u64 = 64 * 1024;

@@ -42,12 +42,17 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// Pushes an image of one layer, and answers with what docker calls it.
 async fn push_by_v2(surface: &Fixture, name: &str, tag: &str) -> String {
+    push_layers_by_v2(surface, name, tag, &LAYER, 1).await
+}
+
+/// Pushes a manifest that has this layer so many times, and a config that speaks of one.
+async fn push_layers_by_v2(surface: &Fixture, name: &str, tag: &str, layer: &[u8], count: usize) -> String {
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": [LAYER_UNPACKED] }, "history": [{ "created": "2020-01-01T00:00:00Z" }],
     })
     .to_string();
-    for blob in [config.as_bytes(), &LAYER] {
+    for blob in [config.as_bytes(), layer] {
         let path = format!("/v2/{name}/blobs/uploads/?digest={}", sha256(blob));
         assert_eq!(v2(surface, "POST", &path, "application/octet-stream", blob.to_vec()).await.0, 201);
     }
@@ -56,7 +61,7 @@ async fn push_by_v2(surface: &Fixture, name: &str, tag: &str) -> String {
         "schemaVersion": 2,
         "mediaType": SCHEMA2,
         "config": descriptor("application/vnd.docker.container.image.v1+json", config.as_bytes()),
-        "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", &LAYER)],
+        "layers": vec![descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", layer); count],
     });
     let path = format!("/v2/{name}/manifests/{tag}");
     assert_eq!(v2(surface, "PUT", &path, SCHEMA2, manifest.to_string()).await.0, 201);
@@ -119,4 +124,20 @@ async fn what_a_v1_client_pushed_a_v2_client_finds_and_goes_for_both() {
     // What is left of it is for a collection to take.
     let (status, left) = v2(&surface, "GET", "/v2/app/tags/list", "", "").await;
     assert_eq!((status, &left["tags"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn what_v1_clients_can_not_be_shown_is_not_there() {
+    // One layer more than the config speaks of, and a layer that begins as zstd does, and is none.
+    for (layer, count) in [(&LAYER[..], 2), (&[0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff, 0xff, 0xff], 1)] {
+        let surface = Fixture::new(DockerApiVersion::Both).await;
+        let image = push_layers_by_v2(&surface, "app", "latest", layer, count).await;
+        for part in ["json", "ancestry", "layer", "files"] {
+            let (status, why) = surface.ask("GET", &format!("/v1/images/{image}/{part}")).await.error();
+            assert_eq!(status, 404, "{part}: {why}");
+            assert_ne!(why, "Image not found", "it says why");
+        }
+        let path = format!("/v1/repositories/app/layer/{image}/access");
+        assert_eq!(surface.ask("GET", &path).await.json(), json!({ "access": false }));
+    }
 }

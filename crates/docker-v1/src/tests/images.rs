@@ -322,6 +322,7 @@ async fn the_files_of_a_layer_are_listed() {
     let no_tar = Image::new('2', None, b"neither compressed nor a tar");
     surface.push_image(&no_tar, &[]).await;
     let refused = surface.ask("GET", &format!("/v1/images/{}/files", no_tar.id)).await;
-    assert_eq!(refused.error().0, 400);
+    assert_eq!(refused.error().0, 404);
+    assert_ne!(refused.error().1, "Image not found", "it says why");
     assert_eq!(surface.ask("GET", &format!("/v1/images/{}/files", id('3'))).await.status, 404);
 }

@@ -11,7 +11,7 @@ use super::history::Step;
 use super::raw::{self, ObjectWriter};
 use super::typed::{self, Malformed};
 use super::{ConvertError, legacy, sha256};
-use crate::{Digest, ImageId, media_type};
+use crate::{Digest, ImageId, limits, media_type};
 
 /// One image of a chain, with what is to be known of its layer.
 #[derive(Debug, Clone, Copy)]
@@ -81,9 +81,16 @@ pub struct Converted {
 /// those that say that they are `throwaway`, which manifests of schema 1 left behind.
 ///
 /// # Errors
-/// [`ConvertError::EmptyChain`], and [`ConvertError::Image`] where docker could not read an image's JSON either.
+/// [`ConvertError::EmptyChain`], [`ConvertError::Image`] where docker could not read an image's JSON either, and
+/// [`ConvertError::TooLarge`] where the JSON of all images, or the config that they would become, is over
+/// [`limits::IMAGE_CHAIN_JSON_BYTES_MAX`].
 pub fn to_v2(chain: &[ChainImage<'_>], form: Form) -> Result<Converted, ConvertError> {
     let top = chain.last().ok_or(ConvertError::EmptyChain)?;
+    let fits = |bytes: usize| match bytes {
+        ..=limits::IMAGE_CHAIN_JSON_BYTES_MAX => Ok(()),
+        _ => Err(ConvertError::TooLarge),
+    };
+    fits(chain.iter().map(|image| image.json.len()).sum())?;
     let (mut steps, mut layers) = (Vec::with_capacity(chain.len()), Vec::with_capacity(chain.len()));
     for image in chain {
         let step =
@@ -97,6 +104,8 @@ pub fn to_v2(chain: &[ChainImage<'_>], form: Form) -> Result<Converted, ConvertE
         .and_then(|json| config(json, &steps, &layers, form))
         .map_err(|e| ConvertError::image(top.id, e))?
         .into_bytes();
+    // What is escaped in it is longer than it was.
+    fits(config.len())?;
     let config_digest = sha256(&config);
     let manifest = manifest(form, config.len(), &config_digest, &layers).into_bytes();
     let manifest_digest = sha256(&manifest);
@@ -243,6 +252,19 @@ mod tests {
         let steps: Vec<_> = (0..3).map(|step| config["history"][step]["empty_layer"].as_bool()).collect();
         assert_eq!(steps, [None, Some(true), None]);
         assert!(config.get("throwaway").is_none());
+    }
+
+    #[test]
+    fn what_a_chain_says_of_itself_has_a_limit() {
+        let max = limits::IMAGE_CHAIN_JSON_BYTES_MAX;
+        let json = |bytes: usize| format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes - 8));
+        let (half, more) = (json(max / 2), json(max / 2 + 1));
+        assert!(convert(&[&half, &half], Form::Docker).is_ok());
+        assert_eq!(convert(&[&half, &more], Form::Docker), Err(ConvertError::TooLarge));
+        // Each of these is six characters in the config's history.
+        let escaped = format!(r#"{{"comment":"{}"}}"#, "<".repeat(max / 5));
+        assert_eq!(convert(&[&escaped, "{}"], Form::Docker), Err(ConvertError::TooLarge));
+        assert_eq!(convert(&["{}", &escaped], Form::Oci), Err(ConvertError::TooLarge));
     }
 
     #[test]

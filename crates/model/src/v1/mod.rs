@@ -45,6 +45,12 @@ pub enum ConvertError {
     /// A chain without images.
     #[error("a chain of images has one image at least")]
     EmptyChain,
+    /// A chain whose images say too much.
+    #[error(
+        "the JSON of an image and of those that it was made from, or the config that they become, has more than {} bytes",
+        crate::limits::IMAGE_CHAIN_JSON_BYTES_MAX
+    )]
+    TooLarge,
     /// An image's JSON is not what docker could read.
     #[error("image {id} can't be converted: {reason}")]
     Image {

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use supercargo_blobs::{LargeBlob, StoreError, Verified};
+use supercargo_blobs::{BlobStore, LargeBlob, StoreError, Verified};
 use supercargo_model::{Digest, RepoName, limits};
 use supercargo_projections::tables::Blobs;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::command::Command;
@@ -22,8 +23,30 @@ use crate::{Error, Result};
 #[derive(Debug, Default)]
 pub(super) struct Brought {
     parts: BTreeMap<Digest, Part>,
-    /// Upload sessions that hold some of it, and that nobody else knows.
-    sessions: Vec<Uuid>,
+    /// Upload sessions that hold some of it.
+    sessions: Vec<Packing>,
+}
+
+/// An upload session of [`packing`], which nobody else knows. It ends with this: once its bytes are in their place, or
+/// not wanted, or whoever asked for them went away.
+#[derive(Debug)]
+struct Packing {
+    blobs: BlobStore,
+    session: Uuid,
+}
+
+impl Drop for Packing {
+    fn drop(&mut self) {
+        // What is left of a process that ends is the sweep's.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (blobs, session) = (self.blobs.clone(), self.session);
+        runtime.spawn(async move {
+            match blobs.discard(&packing(), session).await {
+                Ok(()) | Err(StoreError::SessionUnknown) => {}
+                Err(e) => tracing::debug!(error = %e, "what is left of packing a layer was not removed"),
+            }
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -46,9 +69,9 @@ impl Brought {
         });
     }
 
-    /// A session of [`packing`] that is to be discarded once its bytes are in their place, or not wanted.
-    pub(super) fn session(&mut self, session: Uuid) {
-        self.sessions.push(session);
+    /// A session of [`packing`], to be discarded with this.
+    pub(super) fn session(&mut self, blobs: &BlobStore, session: Uuid) {
+        self.sessions.push(Packing { blobs: blobs.clone(), session });
     }
 
     /// All that is in it.
@@ -73,7 +96,7 @@ impl Registry {
     ) -> Result<()> {
         let mut files = Vec::new();
         let placed = self.place(std::mem::take(&mut brought.parts), &mut files).await;
-        self.discard_brought(brought).await;
+        drop(brought);
         let (submitted, decided) = match placed {
             Ok(payload) => {
                 let submitted = self.ledger.submit(caller, command, payload).await.map(|_| ());
@@ -93,19 +116,6 @@ impl Registry {
             }
         }
         submitted
-    }
-
-    /// Lets go of what is not submitted after all.
-    pub(super) async fn discard_brought(&self, brought: Brought) {
-        drop(brought.parts);
-        let owner = packing();
-        for session in brought.sessions {
-            match self.blobs.discard(&owner, session).await {
-                Ok(()) | Err(StoreError::SessionUnknown) => {}
-                // What is left is the sweep's.
-                Err(e) => tracing::debug!(error = %e, "what is left of packing a layer was not removed"),
-            }
-        }
     }
 
     /// Puts bytes in their places, in the order of their digests. What became a file is added to `files`.

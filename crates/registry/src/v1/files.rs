@@ -9,18 +9,24 @@ use crate::{Error, Result};
 
 /// How much of a listing is held in memory, in bytes: some hundred thousand files.
 const LISTING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much a layer may come to, in bytes, for its files to be listed: some seconds of unpacking.
+const LISTED_LAYER_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 impl Registry {
-    /// The files of an image's layer, in the tar's order. The layer is unpacked for it, beside few others at a time.
+    /// The files of an image's layer, in the tar's order. The layer is unpacked for it, one at a time.
     ///
     /// # Errors
-    /// [`Error::LayerUnreadable`], also where there are too many files to be listed; [`Error::Unavailable`] where the
-    /// registry is about to close.
+    /// [`Error::LayerUnreadable`], also where there are too many files to be listed, or too much of them;
+    /// [`Error::Busy`] where another layer's are listed; [`Error::Unavailable`] where the registry is about to close.
     pub async fn v1_files(&self, image: &V1ImageInfo) -> Result<Vec<Row>> {
         let layer = image.image.layer;
         let bytes = self.open_layer(&layer)?;
-        let files = self.unpacking(move |stop| {
-            let limits = InspectLimits { stop: Some(stop), ..InspectLimits::default() };
+        let files = self.listing(move |stop| {
+            let limits = InspectLimits {
+                uncompressed_bytes: LISTED_LAYER_BYTES_MAX,
+                stop: Some(stop),
+                ..InspectLimits::default()
+            };
             let listing = supercargo_layers::listing(bytes, limits).map_err(|e| unreadable(layer, &e))?;
             let (mut files, mut held) = (Vec::new(), 0);
             for row in listing {

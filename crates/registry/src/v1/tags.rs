@@ -68,7 +68,13 @@ impl Registry {
         }
         for (_, digest) in &tags {
             match self.v1_view_schema1(repository, name, *digest).await {
-                Ok(()) | Err(Error::NotConvertible(_) | Error::ManifestUnknown(_) | Error::ChainTooDeep) => {}
+                Ok(())
+                | Err(
+                    Error::NotConvertible(_)
+                    | Error::LayerUnreadable { .. }
+                    | Error::ManifestUnknown(_)
+                    | Error::ChainTooDeep,
+                ) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -169,13 +175,7 @@ impl Registry {
             let conversion = match version {
                 DockerApiVersion::V1 => None,
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    match self.v1_convert(repository, name, &chain, &mut brought).await {
-                        Ok(conversion) => Some(Box::new(conversion)),
-                        Err(e) => {
-                            self.discard_brought(brought).await;
-                            return Err(e);
-                        }
-                    }
+                    Some(Box::new(self.v1_convert(repository, name, &chain, &mut brought).await?))
                 }
             };
             let command = Command::SetImageTag {

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -831,4 +832,161 @@ async fn a_tag_on_an_artifact_is_not_listed() {
     assert_eq!(tags.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>(), ["image"]);
     let refused = registry.v1_tag(key(), &a, &tag("artifact")).await;
     assert!(matches!(refused, Err(Error::NotConvertible(_))), "{refused:?}");
+}
+
+/// A conversion that is over the limit is refused before anything is read or unpacked.
+#[tokio::test]
+async fn a_chain_that_says_too_much_becomes_no_manifest() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, viewer) = (&world.registry, world.viewer());
+    let padding = "p".repeat(limits::IMAGE_JSON_BYTES_MAX - 1000);
+    for (id, parent) in [(1, None), (2, Some(1)), (3, Some(2))] {
+        let text = String::from_utf8(json(id, parent).to_vec()).unwrap();
+        let json = text.replacen('{', &format!(r#"{{"padding":"{padding}","#), 1);
+        world.put(viewer, "s", id, json.into(), layer(id, 9)).await.unwrap();
+    }
+    let set = async |id| registry.v1_set_tag(key(), viewer, &name("a"), &tag("t"), &image_id(id)).await;
+    let size = registry.log().size().unwrap();
+    let refused = set(3).await;
+    assert!(matches!(refused, Err(Error::NotConvertible(_))), "{refused:?}");
+    assert_eq!(registry.log().size().unwrap(), size);
+    set(2).await.unwrap();
+    world.verify();
+}
+
+/// Work in a place of `unpacking` or `listing` that says when it begins and when it ends: once it is told to stop.
+struct Endless {
+    begun: tokio::sync::oneshot::Receiver<()>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Endless {
+    fn new() -> (Endless, impl FnOnce(&AtomicBool) + Send + 'static) {
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let work = move |stop: &AtomicBool| {
+            begin.send(()).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            // Not every test listens.
+            let _ = end.send(());
+        };
+        (Endless { begun, ended }, work)
+    }
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes for ever")
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_unpacked() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    let (endless, work) = Endless::new();
+    tokio::select! {
+        _ = registry.unpacking(work) => panic!("it ended unasked"),
+        begun = soon(endless.begun) => begun.unwrap(),
+    }
+    soon(endless.ended).await.unwrap();
+    // Also where the registry closes.
+    let (endless, work) = Endless::new();
+    let closing = async {
+        endless.begun.await.unwrap();
+        registry.unpacking.stop();
+        endless.ended.await.unwrap();
+    };
+    let (worked, ()) = soon(async { tokio::join!(registry.unpacking(work), closing) }).await;
+    worked.unwrap();
+    soon(registry.unpacking(|stop| assert!(stop.load(Ordering::Relaxed)))).await.unwrap();
+}
+
+/// Whoever lists files waits for no push, and no push for them.
+#[tokio::test]
+async fn a_listing_takes_no_place_of_pushes() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let registry = &world.registry;
+    world.push("a", "t", &[1]).await;
+    let found = registry.v1_image(key(), world.viewer(), &image_id(1)).await.unwrap();
+    let ((one, first), (two, second)) = (Endless::new(), Endless::new());
+    tokio::select! {
+        _ = registry.unpacking(first) => panic!("it ended unasked"),
+        _ = registry.unpacking(second) => panic!("it ended unasked"),
+        () = soon(async {
+            one.begun.await.unwrap();
+            two.begun.await.unwrap();
+            // A layer of the tests is no tar with files in it, but it is unpacked.
+            let listed = registry.v1_files(&found).await;
+            assert!(!matches!(listed, Err(Error::Busy { .. })), "{listed:?}");
+            registry.compression(&found.image.layer).await.unwrap();
+        }) => {}
+    }
+    let (endless, work) = Endless::new();
+    tokio::select! {
+        _ = registry.listing(work) => panic!("it ended unasked"),
+        () = soon(async {
+            endless.begun.await.unwrap();
+            let busy = registry.v1_files(&found).await;
+            assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+        }) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_push_whose_client_goes_away_leaves_no_session() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, viewer) = (&world.registry, world.viewer());
+    world.put(viewer, "s", 1, json(1, None), noise(1, 200_000)).await.unwrap();
+    let sessions = || {
+        let owners = std::fs::read_dir(world.folder.path().join("uploads")).unwrap();
+        let files = owners.filter_map(|owner| std::fs::read_dir(owner.unwrap().path()).ok());
+        files.flatten().count()
+    };
+    assert_eq!(sessions(), 0);
+    // Its layer waits for a place, and has a session to be packed into.
+    let places = registry.unpacking.all_places().await;
+    let (a, t, id) = (name("a"), tag("t"), image_id(1));
+    tokio::select! {
+        _ = registry.v1_set_tag(key(), viewer, &a, &t, &id) => panic!("it did not wait"),
+        () = soon(async { while sessions() == 0 { tokio::task::yield_now().await } }) => {}
+    }
+    soon(async {
+        while sessions() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(places);
+    registry.v1_set_tag(key(), viewer, &a, &t, &id).await.unwrap();
+    soon(async {
+        while sessions() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    world.verify();
+}
+
+/// One that V1 clients can't be shown takes none of the others with it.
+#[tokio::test]
+async fn tags_are_listed_beside_one_that_can_not_be_shown() {
+    let world = World::new(DockerApiVersion::Both).await;
+    let (registry, a, root) = (&world.registry, name("a"), caller("root"));
+    world.push("a", "good", &[1]).await;
+    // It begins as zstd does, and is none.
+    let layer = Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff, 0xff, 0xff]);
+    let session = registry.start_upload(&root, key(), &a, Algorithm::Sha256).await.unwrap();
+    let (blob, body) = (digest_of(Algorithm::Sha256, &layer), stream::iter([Ok(layer)]));
+    registry.finish_upload(&root, key(), &a, session, blob, None, body).await.unwrap();
+    let json = json(2, None);
+    let v1_compatibility = std::str::from_utf8(&json).unwrap().into();
+    let image = supercargo_model::v1::schema1::Schema1Image { id: image_id(2), blob, v1_compatibility };
+    let payload = supercargo_model::v1::schema1::payload(&a, &tag("bad"), &[image]);
+    let push = ManifestPush::new(Reference::Tag(tag("bad")), media_type::DOCKER_SCHEMA1, payload.into());
+    registry.push_manifest(&root, key(), &a, push).await.unwrap();
+    let bad = registry.v1_tag(key(), &a, &tag("bad")).await;
+    assert!(matches!(bad, Err(Error::LayerUnreadable { .. })), "{bad:?}");
+    assert_eq!(registry.v1_tags(key(), &a).await.unwrap(), [(tag("good"), image_id(1))]);
+    world.verify();
 }

@@ -4,6 +4,7 @@
 //! V2 client pushed becomes images when a V1 client first asks for them. Both are pure functions of what was pushed
 //! (`supercargo_model::v1`), and both are recorded with the link between them, so that neither is ever made again.
 
+use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 
 use bytes::{Bytes, BytesMut};
@@ -85,18 +86,28 @@ impl Registry {
                 return Ok(Conversion { digest, manifest, inspected: Vec::new(), brought: Vec::new() });
             }
         }
+        drop(snapshot);
+        // Before any of it is in memory.
+        let json_bytes =
+            chain.iter().fold(0, |bytes: u64, found| bytes.saturating_add(found.image.json_size));
+        if json_bytes > limits::IMAGE_CHAIN_JSON_BYTES_MAX as u64 {
+            return Err(ConvertError::TooLarge.into());
+        }
         let mut forms: HashMap<Digest, LayerForm> = HashMap::default();
+        for V1ImageInfo { image, .. } in chain.iter().rev() {
+            if let Entry::Vacant(form) = forms.entry(image.layer) {
+                form.insert(self.as_gzip(&image.layer, image.layer_size, brought).await?);
+            }
+        }
+        // No JSON is held while layers wait to be unpacked.
+        let snapshot = self.snapshot()?;
         let mut parts = Vec::with_capacity(chain.len());
         for V1ImageInfo { image, .. } in chain.iter().rev() {
             let json = self.bytes_of(&snapshot, &image.json, image.json_size)?;
             let json = json.ok_or(Error::ImageUnknown(image.id))?;
-            let form = match forms.get(&image.layer) {
-                Some(form) => *form,
-                None => self.as_gzip(&image.layer, image.layer_size, brought).await?,
-            };
-            forms.insert(image.layer, form);
-            let diff_id =
-                form.diff_id.ok_or_else(|| Error::Internal("a layer without its diff id".to_owned()))?;
+            let facts = forms.get(&image.layer).and_then(|form| Some((*form, form.diff_id?)));
+            let (form, diff_id) =
+                facts.ok_or_else(|| Error::Internal("a layer without its diff id".to_owned()))?;
             parts.push((image.id, json, diff_id, form.blob, form.blob_size));
         }
         let images: Vec<ChainImage<'_>> = parts
@@ -191,13 +202,7 @@ impl Registry {
             return Err(Error::ChainTooDeep);
         }
         let mut brought = Brought::default();
-        let (images, inspected) = match self.v1_images_with_layers(digest, made, &mut brought).await {
-            Ok(images) => images,
-            Err(e) => {
-                self.discard_brought(brought).await;
-                return Err(e);
-            }
-        };
+        let (images, inspected) = self.v1_images_with_layers(digest, made, &mut brought).await?;
         let command = Command::AddView {
             repository: repository.clone(),
             name: name.clone(),
@@ -367,7 +372,7 @@ impl Registry {
     async fn pack(&self, layer: &Digest, brought: &mut Brought) -> Result<LayerForm> {
         let owner = packing();
         let session = self.blobs.start(&owner, Algorithm::Sha256).await?;
-        brought.session(session);
+        brought.session(&self.blobs, session);
         let bytes = self.open_layer(layer)?;
         let (sender, receiver) = mpsc::channel(2);
         let packer = self.unpacking(move |stop| {
