@@ -546,8 +546,11 @@ async fn the_protocols_of_a_repository_change_while_its_tags_can_follow() {
     push_v2(registry, &name("a"), "t", &[]).await;
     set(DockerApiVersion::Both).await.unwrap();
     set(DockerApiVersion::V1).await.unwrap();
+    set(DockerApiVersion::Both).await.unwrap();
+    set(DockerApiVersion::V1).await.unwrap();
+    world.push("a", "u", &[1, 2]).await;
     let refused = set(DockerApiVersion::Both).await;
-    assert!(matches!(refused, Err(Error::TagsPointAtImages { names: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::TagsPointAtImages { .. })), "{refused:?}");
     assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
     assert_eq!(registry.docker_api_version(&"never".parse().unwrap()).unwrap(), None);
 }
