@@ -307,6 +307,19 @@ mod tests {
     }
 
     #[test]
+    fn no_parameter_is_a_waiting_room_and_reports_name_them() {
+        let name = RepoName::waiting_room(Some("ann"));
+        let asked = serde_json::json!({"name": name, "tag": "t"});
+        assert!(serde_json::from_value::<TagParameters>(asked).is_err());
+        let listed = serde_json::json!({"last": name});
+        assert!(serde_json::from_value::<NamesParameters>(listed).is_err());
+        let collected =
+            CollectedContents { repository: RepoKey::parse("r").unwrap(), name, digests: Vec::new() };
+        let json = serde_json::to_string(&collected).unwrap();
+        assert_eq!(serde_json::from_str::<CollectedContents>(&json).unwrap(), collected);
+    }
+
+    #[test]
     fn records_are_told_by_what_they_are_about() {
         let (repository, name) = (RepoKey::parse("r").unwrap(), RepoName::parse("a/b").unwrap());
         let digest = Digest::sha256([7; 32]);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
-use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp};
+use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp, stored_name};
 use uuid::Uuid;
 
 use crate::rules::ContentRules;
@@ -197,6 +197,7 @@ pub struct CollectedContents {
     /// The repository.
     pub repository: RepoKey,
     /// The name in it.
+    #[serde(with = "stored_name")]
     pub name: RepoName,
     /// The blobs and manifests that are no longer in that name.
     pub digests: Vec<Digest>,
@@ -262,6 +263,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The blob.
         digest: Digest,
@@ -273,6 +275,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name that now holds it too.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The blob.
         digest: Digest,
@@ -281,6 +284,7 @@ pub enum Event {
         /// The repository it was mounted from.
         from_repository: RepoKey,
         /// The name it was mounted from.
+        #[serde(with = "stored_name")]
         from_name: RepoName,
     },
     /// A blob was deleted from a name.
@@ -288,6 +292,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The blob.
         digest: Digest,
@@ -297,6 +302,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The digest of its bytes.
         digest: Digest,
@@ -308,6 +314,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The manifest.
         digest: Digest,
@@ -317,6 +324,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The tag.
         tag: Tag,
@@ -330,6 +338,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The tag.
         tag: Tag,
@@ -341,6 +350,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
     },
     /// Properties of a folder or file of the tree were set or removed.
@@ -478,6 +488,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The waiting room of whoever pushed it.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The image.
         image: V1Image,
@@ -487,8 +498,10 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The waiting room that they leave, where they are in it.
+        #[serde(default, with = "stored_name::option")]
         from: Option<RepoName>,
         /// The images, each after its parent.
         images: Vec<V1Image>,
@@ -498,6 +511,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The image.
         id: ImageId,
@@ -509,6 +523,7 @@ pub enum Event {
         /// The repository.
         repository: RepoKey,
         /// The name that holds both.
+        #[serde(with = "stored_name")]
         name: RepoName,
         /// The manifest.
         manifest: Digest,

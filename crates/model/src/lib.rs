@@ -20,7 +20,7 @@ pub mod v1;
 pub use digest::{Algorithm, Digest};
 pub use image_id::ImageId;
 pub use manifest::{Descriptor, Manifest, ManifestError};
-pub use names::{RepoKey, RepoName, Tag};
+pub use names::{RepoKey, RepoName, Tag, stored_name};
 pub use pattern::{Pattern, pattern_matches};
 pub use reference::Reference;
 pub use signed::Signed;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{ParseError, limits};
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $valid:expr, $error:path $(, stored: $stored:expr)?) => {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $error:path $(, binary: $binary:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -48,7 +48,7 @@ macro_rules! name_type {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Visitor;
+                struct Visitor(fn(&str) -> Result<$name, ParseError>);
 
                 impl de::Visitor<'_> for Visitor {
                     type Value = $name;
@@ -58,14 +58,13 @@ macro_rules! name_type {
                     }
 
                     fn visit_str<E: de::Error>(self, s: &str) -> Result<$name, E> {
-                        $(if $stored(s) {
-                            return Ok($name(Arc::from(s)));
-                        })?
-                        $name::parse(s).map_err(E::custom)
+                        (self.0)(s).map_err(E::custom)
                     }
                 }
 
-                deserializer.deserialize_str(Visitor)
+                let parse = Visitor($name::parse);
+                $(let parse = if deserializer.is_human_readable() { parse } else { Visitor($binary) };)?
+                deserializer.deserialize_str(parse)
             }
         }
 
@@ -93,7 +92,9 @@ name_type! {
     /// What a client calls a repository, such as `library/ubuntu`: components of
     /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by `/`, 255 bytes at most (OCI distribution
     /// specification, "Pulling manifests").
-    RepoName, is_repo_name, ParseError::RepoName, stored: is_waiting_room
+    RepoName, is_repo_name, ParseError::RepoName,
+    // The log and the tables: no client writes them.
+    binary: RepoName::parse_stored
 }
 
 /// What waiting rooms are called: so, or so with a user's name behind a slash. No client can call anything so.
@@ -127,6 +128,73 @@ impl RepoName {
     /// As [`RepoName::parse`].
     pub fn parse_stored(s: &str) -> Result<RepoName, ParseError> {
         if is_waiting_room(s) { Ok(RepoName(Arc::from(s))) } else { RepoName::parse(s) }
+    }
+}
+
+/// Names in records, as [`RepoName::parse_stored`] takes them, for serde's `with`. `Deserialize` alone takes in texts
+/// what clients may ask for, so that no parameter of theirs is ever a waiting room; and all in what only the registry
+/// writes, its log and its tables.
+pub mod stored_name {
+    use std::fmt;
+
+    use serde::{Deserializer, Serialize, Serializer, de};
+
+    use super::RepoName;
+
+    /// Writes the name's text.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(name: &RepoName, serializer: S) -> Result<S::Ok, S::Error> {
+        name.serialize(serializer)
+    }
+
+    /// Reads a name or a waiting room.
+    ///
+    /// # Errors
+    /// Where it is neither, and those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RepoName, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = RepoName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("RepoName")
+            }
+
+            fn visit_str<E: de::Error>(self, s: &str) -> Result<RepoName, E> {
+                RepoName::parse_stored(s).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Visitor)
+    }
+
+    /// The same, where there may be none.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        use super::RepoName;
+
+        #[derive(Deserialize)]
+        struct Stored(#[serde(with = "super")] RepoName);
+
+        /// Writes the name's text, if there is one.
+        ///
+        /// # Errors
+        /// Those of the serializer.
+        pub fn serialize<S: Serializer>(name: &Option<RepoName>, serializer: S) -> Result<S::Ok, S::Error> {
+            name.serialize(serializer)
+        }
+
+        /// Reads a name or a waiting room, if there is one.
+        ///
+        /// # Errors
+        /// Where it is neither, and those of the deserializer.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RepoName>, D::Error> {
+            Ok(Option::<Stored>::deserialize(deserializer)?.map(|Stored(name)| name))
+        }
     }
 }
 
@@ -215,9 +283,13 @@ mod tests {
             assert!(room.is_waiting_room());
             assert!(RepoName::parse(room.as_str()).is_err());
             assert_eq!(RepoName::parse_stored(room.as_str()), Ok(room.clone()));
-            // Records come back from what they are exported as.
             let json = serde_json::to_string(&room).unwrap();
-            assert_eq!(serde_json::from_str::<RepoName>(&json).unwrap(), room);
+            assert!(serde_json::from_str::<RepoName>(&json).is_err(), "a client may send it");
+            // Records come back from what they are exported as.
+            let mut stored = serde_json::Deserializer::from_str(&json);
+            assert_eq!(stored_name::deserialize(&mut stored).unwrap(), room);
+            let mut stored = serde_json::Deserializer::from_str(&json);
+            assert_eq!(stored_name::option::deserialize(&mut stored).unwrap(), Some(room));
         }
         assert_ne!(RepoName::waiting_room(Some("ann")), RepoName::waiting_room(None));
         assert_eq!(RepoName::parse_stored("a/b"), RepoName::parse("a/b"));

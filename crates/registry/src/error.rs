@@ -29,14 +29,16 @@ pub enum Error {
     },
     /// A repository that speaks V1 alone can't be made to speak V2 while its tags point at V1 images.
     #[error(
-        "the tags of repository {repository} point at V1 images ({names} names): migrate them into another repository, \
+        "tags of repository {repository} point at V1 images, as {name}:{tag} does: migrate them into another repository, \
          or delete them first"
     )]
     TagsPointAtImages {
         /// The repository.
         repository: RepoKey,
-        /// How many names it holds.
-        names: u64,
+        /// The first name that has such a tag.
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
     },
     /// No such name in the repository.
     #[error("repository name {0} is not known")]

@@ -1,5 +1,7 @@
 //! V1 images: pushed into the waiting room, brought into a name by its tag, made of a manifest for V1 clients.
 
+use std::fmt::Display;
+
 use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig, V1Image};
 use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
 use supercargo_projections::Rows;
@@ -73,6 +75,7 @@ pub(super) fn push(
         return Err(Error::ChainTooDeep);
     }
     let image = V1Image { depth, ..image.clone() };
+    check_layers(view, room, std::slice::from_ref(&image))?;
     let bytes = new_bytes(view, room, std::slice::from_ref(&image));
     let room = Room::of(view, &rules, key, room_name, room);
     room.check_blob(image.layer_size)?;
@@ -135,6 +138,27 @@ fn missing(
     Ok(missing)
 }
 
+/// Refuses images with layers that hold something themselves, in the name or in one another: what such a layer holds
+/// could hold the image, and neither would ever be collected.
+fn check_layers(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> Result<()> {
+    let content = |view: &mut _, digest| id.and_then(|id| Rows::row::<Contents>(view, &(id, digest)));
+    for V1Image { id, json, layer, .. } in images {
+        let holds = images.iter().any(|other| other.json == *layer)
+            || content(view, *layer).is_some_and(|content| content.image || content.manifest);
+        if holds {
+            return Err(Error::Invalid(format!(
+                "layer {layer} of image {id} is itself an image or a manifest"
+            )));
+        }
+        if content(view, *json).is_some_and(|content| content.blob) {
+            return Err(Error::Invalid(format!(
+                "the JSON of image {id}, {json}, is there as a layer or another blob"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// How many bytes would come into a name with these images.
 fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u64 {
     let mut seen: Vec<Digest> = Vec::new();
@@ -155,24 +179,29 @@ fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u6
 /// How many bytes leave a waiting room with these images.
 fn left_bytes(view: &mut impl Rows, key: &RepoKey, room: &RepoName, images: &[V1Image]) -> u64 {
     let Some(room) = name_id(view, key, room) else { return 0 };
-    let mut left: Vec<(Digest, u64)> = Vec::new();
+    let mut bytes = 0_u64;
+    let mut asked: Vec<Digest> = Vec::new();
     for image in images {
         if view.row::<Images>(&(room, image.json)).is_none() {
             continue;
         }
-        left.push((image.json, image.json_size));
+        bytes = bytes.saturating_add(image.json_size);
+        if asked.contains(&image.layer) {
+            continue;
+        }
+        asked.push(image.layer);
+        // Where there are more than could leave, one of them stays.
         let sources =
-            view.scan_prefix::<References>(&prefix::references(room, &image.layer), None, usize::MAX);
+            view.scan_prefix::<References>(&prefix::references(room, &image.layer), None, images.len() + 1);
         let leaves = |source: &Source| match source {
             Source::Manifest(other) => images.iter().any(|image| image.json == *other),
             Source::Tag(_) => false,
         };
-        let known = left.iter().any(|(digest, _)| *digest == image.layer);
-        if !known && sources.iter().all(|((_, _, source), _)| leaves(source)) {
-            left.push((image.layer, image.layer_size));
+        if sources.iter().all(|((_, _, source), _)| leaves(source)) {
+            bytes = bytes.saturating_add(image.layer_size);
         }
     }
-    left.iter().map(|(_, size)| size).sum()
+    bytes
 }
 
 /// A tag is set on an image, or on what that is converted to.
@@ -196,6 +225,7 @@ pub(super) fn set_tag(
     rules::check_tag(&rules, tag, previous, target)?;
     let chain = chain(view, key, id, image, held_in)?;
     let added = missing(view, key, id, chain.iter().rev().cloned())?;
+    check_layers(view, id, &added)?;
     let mut events = Vec::new();
     let mut bytes = new_bytes(view, id, &added);
     let from = held_in.iter().find(|name| name.is_waiting_room()).cloned();
@@ -297,7 +327,7 @@ pub(super) fn add_view(
     inspected: &[Inspected],
     brought: &[Digest],
 ) -> Result<Decision> {
-    repository(view, key)?;
+    let rules = repository(view, key)?.config.rules;
     let unknown = || Error::ManifestUnknown(manifest.to_string());
     let id = name_id(view, key, name).ok_or_else(unknown)?;
     let row = view.row::<Manifests>(&(id, manifest)).ok_or_else(unknown)?;
@@ -306,6 +336,13 @@ pub(super) fn add_view(
         return Ok(Decision::done(Vec::new()));
     };
     let added = missing(view, key, Some(id), images.iter().cloned())?;
+    let not = |why: &dyn Display| {
+        Error::NotConvertible(format!("manifest {manifest} can't be shown to V1 clients: {why}"))
+    };
+    check_layers(view, Some(id), &added).map_err(|error| not(&error))?;
+    // Whoever only reads learns that it can't be shown, and breaks no quota.
+    let bytes = new_bytes(view, Some(id), &added);
+    Room::of(view, &rules, key, name, Some(id)).check(bytes).map_err(|broken| not(&broken))?;
     let mut events: Vec<Event> = inspected.iter().map(Inspected::event).collect();
     for image in &added {
         let there = view.row::<Contents>(&(id, image.layer)).is_some_and(|content| content.blob);

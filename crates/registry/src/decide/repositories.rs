@@ -1,10 +1,10 @@
 //! Repositories and whole names: created, configured, removed; properties of the tree.
 
 use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig};
-use supercargo_model::{RepoKey, RepoName, limits};
+use supercargo_model::{RepoKey, RepoName, Tag, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Contents, Folders, Images, Names, Repositories, UsageByRepository, prefix,
+    Contents, Folders, Images, NameUsage, Names, Repositories, Tags, prefix,
 };
 
 use super::{manifests, name_id, repository};
@@ -39,12 +39,25 @@ pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, change: &Repository
     check_rules(&config)?;
     // Tags of a repository that speaks V1 alone point at images, and those of the others at manifests, which can be
     // shown as images at any time.
-    let (from, to) = (known.docker_api_version, config.docker_api_version);
-    let names = view.row::<UsageByRepository>(key).unwrap_or_default().names;
-    if from != to && from == DockerApiVersion::V1 && names > 0 {
-        return Err(Error::TagsPointAtImages { repository: key.clone(), names });
+    if known.docker_api_version == DockerApiVersion::V1
+        && config.docker_api_version != DockerApiVersion::V1
+        && let Some((name, tag)) = tag_on_image(view, key)
+    {
+        return Err(Error::TagsPointAtImages { repository: key.clone(), name, tag });
     }
     Ok(Decision::done(vec![Event::RepositoryConfigured { repository: key.clone(), config }]))
+}
+
+/// The first tag of a repository that points at an image.
+fn tag_on_image(view: &mut impl Rows, key: &RepoKey) -> Option<(RepoName, Tag)> {
+    let names = view.scan_prefix::<Names>(&prefix::names(key), None, usize::MAX);
+    names.into_iter().filter(|((_, name), _)| !name.is_waiting_room()).find_map(|((_, name), id)| {
+        // Names without images, which may have many tags, are not looked through.
+        view.row::<NameUsage>(&id).filter(|row| row.usage.images > 0)?;
+        let tags = view.scan_prefix::<Tags>(&prefix::tags(id), None, usize::MAX);
+        let mut tags = tags.into_iter();
+        tags.find(|(_, row)| view.row::<Images>(&(id, row.digest)).is_some()).map(|((_, tag), _)| (name, tag))
+    })
 }
 
 pub(super) fn remove(view: &mut impl Rows, key: &RepoKey, force: bool) -> Result<Decision> {

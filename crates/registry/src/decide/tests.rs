@@ -6,9 +6,9 @@ use std::time::Duration;
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot};
 use supercargo_eventlog::{
     Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
-    RepositoryConfig,
+    RepositoryConfig, V1Image,
 };
-use supercargo_model::{Descriptor, Digest, Manifest, Pattern, Reference, Tag, media_type};
+use supercargo_model::{Descriptor, Digest, ImageId, Manifest, Pattern, Reference, Tag, media_type};
 use supercargo_projections::tables::{Contents, NameIds, Repositories};
 use supercargo_projections::{Empty, Rows as _, Working, fold};
 
@@ -332,8 +332,30 @@ fn repositories_are_created_once_and_configured_while_that_is_safe() {
         let events = view.events(configure(change));
         view.record(events);
     }
-    let refused = view.decide(configure(&both));
-    assert!(matches!(refused, Err(Error::TagsPointAtImages { names: 1, .. })), "{refused:?}");
+    // Where they all point at manifests still, it goes back, whatever images wait for their tags.
+    let v1 = |byte: u8| V1Image {
+        id: ImageId::from_bytes([byte; 32]),
+        parent: None,
+        depth: 1,
+        json: d(100 + byte),
+        json_size: 5,
+        layer: d(200 + byte),
+        layer_size: 20,
+        checksum: None,
+        tarsum: None,
+    };
+    view.record([
+        Event::V1ImagePushed { repository: r(), name: RepoName::waiting_room(None), image: v1(1) },
+        Event::V1ImagesAdded { repository: r(), name: a(), from: None, images: vec![v1(2)] },
+    ]);
+    assert_eq!(view.events(configure(&both)).len(), 1);
+    view.record([set("v1", 102, None)]);
+    match view.decide(configure(&both)) {
+        Err(Error::TagsPointAtImages { name, tag: on_image, .. }) => {
+            assert_eq!((name, on_image), (a(), tag("v1")));
+        }
+        other => panic!("{other:?}"),
+    }
     let described = RepositoryChange { description: Some("new".to_owned()), ..RepositoryChange::default() };
     assert_eq!(view.events(configure(&described)).len(), 1);
 }

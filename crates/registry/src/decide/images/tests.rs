@@ -2,6 +2,8 @@
 
 use supercargo_eventlog::event::Rot;
 use supercargo_eventlog::{ContentRules, NameQuota, PackedLayer, V1Parent};
+use supercargo_projections::Tracked;
+use supercargo_projections::tables::UsageByRepository;
 
 use super::super::tests::{View, a, added, b, broken, d, given, image, patterns, pushed, r, ruled, tag};
 use super::*;
@@ -201,6 +203,33 @@ fn a_quota_does_not_count_twice_what_moves() {
     };
     with(of_name(25), &[v1(1, None)]).unwrap();
     assert!(matches!(broken(with(of_name(24), &[v1(1, None)])), Broken::QuotaExceeded { .. }));
+}
+
+/// Rows of a view, and how many were scanned.
+struct Counted<'v>(&'v mut View, usize);
+
+impl Rows for Counted<'_> {
+    fn row<T: Tracked>(&mut self, key: &T::Key) -> Option<T::Row> {
+        self.0.0.row::<T>(key)
+    }
+
+    fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
+        let rows = self.0.0.scan::<T>(start, end, limit);
+        self.1 += rows.len();
+        rows
+    }
+}
+
+#[test]
+fn a_layer_that_many_images_share_is_asked_for_once_and_not_to_the_end() {
+    let images: Vec<V1Image> = (1..50).map(|byte| V1Image { layer: d(0), ..v1(byte, None) }).collect();
+    let mut view = given_v1(images.iter().map(|image| waits("ann", image.clone())));
+    let mut left = |images: &[V1Image]| {
+        let mut counted = Counted(&mut view, 0);
+        (left_bytes(&mut counted, &r(), &room("ann"), images), counted.1)
+    };
+    assert_eq!(left(&images[..3]), (15, 4), "the layer stays");
+    assert_eq!(left(&images), (49 * 5 + 20, 49), "all leave, and so does their layer");
 }
 
 #[test]
@@ -403,4 +432,60 @@ fn a_manifest_is_shown_as_images_once() {
     let taken = V1Image { json: d(150), ..v1(1, None) };
     let refused = given(&[came(a(), &[taken])]).decide(view(60, &images, &[101]));
     assert!(matches!(refused, Err(Error::ImageExists(_))), "{refused:?}");
+}
+
+#[test]
+fn a_manifest_is_not_shown_as_images_past_a_quota() {
+    let of = |rules| {
+        let config = RepositoryConfig {
+            docker_api_version: DockerApiVersion::Both,
+            rules,
+            ..RepositoryConfig::default()
+        };
+        let there = [added(a(), 50), added(a(), 201), pushed(60, image(50, &[201]))];
+        let mut view =
+            given([Event::RepositoryConfigured { repository: r(), config }].into_iter().chain(there));
+        let used = view.0.row::<UsageByRepository>(&r()).unwrap().bytes;
+        (view, used)
+    };
+    let (_, used) = of(ContentRules::default());
+    let quota = |bytes| ContentRules { quota: Some(bytes), ..Default::default() };
+    // The layer is in the name already: what comes is the image's JSON.
+    let images = [v1(1, None)];
+    assert_eq!(of(quota(used + 5)).0.events(view(60, &images, &[101])).len(), 2);
+    let refused = of(quota(used + 4)).0.decide(view(60, &images, &[101]));
+    assert!(matches!(&refused, Err(Error::NotConvertible(why)) if why.contains("quota")), "{refused:?}");
+}
+
+/// What images hold would hold them in turn, and nothing of it could ever be collected.
+#[test]
+fn no_layer_is_what_holds_layers() {
+    let with_layer = |image: V1Image, layer| V1Image { layer: d(layer), ..image };
+    let invalid = |mut view: View, command| match view.decide(command) {
+        Err(Error::Invalid(why)) => assert!(why.contains("layer"), "{why}"),
+        other => panic!("{other:?}"),
+    };
+    let its_own = with_layer(v1(1, None), 101);
+    invalid(given_v1([]), push(its_own.clone(), None));
+    // Its child's, whichever of them comes first; and that of an image next to it.
+    let of_its_child = with_layer(v1(1, None), 102);
+    let child = v1(2, Some(1));
+    invalid(given_v1([waits("ann", of_its_child.clone())]), push(child.clone(), None));
+    invalid(given_v1([waits("ann", v1(2, None))]), push(of_its_child.clone(), None));
+    assert_eq!(given_v1([waits("bob", v1(2, None))]).events(push(of_its_child.clone(), None)).len(), 1);
+
+    // From rooms into a name.
+    let tag = |byte| set(byte, &[room("ann"), room("bob")], None);
+    let apart = || [waits("ann", of_its_child.clone()), waits("bob", child.clone())];
+    invalid(given_v1(apart()), tag(2));
+    invalid(given_v1([waits("ann", its_own.clone())]), tag(1));
+    invalid(given_v1([waits("ann", of_its_child.clone()), came(a(), &[v1(2, None)])]), tag(1));
+    let layer_is_a_manifest = with_layer(v1(1, None), 10);
+    let manifest = [added(a(), 1), pushed(10, image(1, &[]))];
+    invalid(given_v1([&manifest[..], &[waits("ann", layer_is_a_manifest)]].concat()), tag(1));
+
+    // Of a manifest.
+    let there = [added(a(), 50), added(a(), 101), pushed(60, image(50, &[101]))];
+    let refused = given_both(there).decide(view(60, &[its_own], &[101]));
+    assert!(matches!(refused, Err(Error::NotConvertible(_))), "{refused:?}");
 }
