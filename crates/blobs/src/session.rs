@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
-use supercargo_model::Algorithm;
+use parking_lot::{Mutex, MutexGuard};
+use supercargo_model::{Algorithm, Digest};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -34,6 +34,8 @@ pub(crate) struct Progress {
     pub(crate) hash: Option<Hasher>,
     /// The SHA-256 of what its starter put before them, and of them. `None` where nothing was, and after a restart.
     pub(crate) prefixed: Option<Box<Hasher>>,
+    /// What that was: its SHA-256.
+    pub(crate) prefix: Option<Digest>,
     /// All of them, if they are few and there is room to keep them.
     pub(crate) kept: Option<KeptBytes>,
 }
@@ -102,7 +104,9 @@ impl Session {
         path: PathBuf,
     ) -> Session {
         let prefixed = prefix.map(|prefix| Box::new(Hasher::after(prefix)));
-        let progress = Progress { received: 0, hash: Some(Hasher::new(algorithm)), prefixed, kept: None };
+        let prefix = prefixed.as_deref().map(|hash| hash.clone().finish());
+        let hash = Some(Hasher::new(algorithm));
+        let progress = Progress { received: 0, hash, prefixed, prefix, kept: None };
         Session::new(owner, id, path, progress, SystemTime::now())
     }
 
@@ -115,7 +119,7 @@ impl Session {
         kept: Option<KeptBytes>,
     ) -> Session {
         let hash = Some(Hasher::after(bytes));
-        let progress = Progress { received: bytes.len() as u64, hash, prefixed: None, kept };
+        let progress = Progress { received: bytes.len() as u64, hash, prefixed: None, prefix: None, kept };
         Session::new(owner, id, path, progress, SystemTime::now())
     }
 
@@ -128,7 +132,7 @@ impl Session {
         touched: SystemTime,
     ) -> Session {
         let hash = (received == 0).then(|| Hasher::new(algorithm));
-        let progress = Progress { received, hash, prefixed: None, kept: None };
+        let progress = Progress { received, hash, prefixed: None, prefix: None, kept: None };
         Session::new(owner, id, path, progress, touched)
     }
 
@@ -142,6 +146,10 @@ impl Session {
             removed: AtomicBool::new(false),
             state: Arc::new(tokio::sync::Mutex::new(State { progress, unsynced: 0, syncing: None })),
         }
+    }
+
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -194,6 +202,8 @@ impl Session {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StoreError::SessionUnknown),
             opened => opened.map_err(StoreError::doing("opening an upload session's file"))?,
         };
+        // Else it may be the file of the session that came after this one under its id.
+        self.alive()?;
         let metadata = file.metadata().map_err(StoreError::doing("reading an upload session's length"))?;
         // A second name is a blob's: these bytes were published and must never change again.
         let sealed = metadata.nlink() > 1;
@@ -223,15 +233,30 @@ pub(crate) struct SessionFile {
     pub(crate) sealed: bool,
 }
 
+/// Locks that the sessions' files are made, linked and removed under; several ids share one.
+const FILE_LOCKS: usize = 1024;
+
 /// All upload sessions of the store.
 pub(crate) struct Sessions {
     max: usize,
     table: Mutex<HashMap<(OwnerKey, Uuid), Arc<Session>>>,
+    files: Box<[Mutex<()>]>,
 }
+
+/// Nobody else makes, links or removes the file of a session of that id until this is dropped.
+pub(crate) struct FileGuard<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
 
 impl Sessions {
     pub(crate) fn new(max: usize) -> Sessions {
-        Sessions { max, table: Mutex::default() }
+        let files = std::iter::repeat_with(Mutex::default).take(FILE_LOCKS).collect();
+        Sessions { max, table: Mutex::default(), files }
+    }
+
+    /// Waits for whoever makes, links or removes the file of a session of that id; blocks. A path is one session's after
+    /// another's where callers choose the ids, so that what is done to a path is done to the session that was meant only
+    /// under this.
+    pub(crate) fn lock_file(&self, id: Uuid) -> FileGuard<'_> {
+        FileGuard(self.files[(id.as_u128() % FILE_LOCKS as u128) as usize].lock())
     }
 
     /// Adds a session, whose file is there: from now on it may be found, and swept.
@@ -255,7 +280,12 @@ impl Sessions {
     /// # Errors
     /// [`StoreError::SessionUnknown`].
     pub(crate) fn get(&self, owner: &str, id: Uuid) -> Result<Arc<Session>, StoreError> {
-        let key = (OwnerKey::of(owner), id);
+        self.find((OwnerKey::of(owner), id))
+    }
+
+    /// # Errors
+    /// [`StoreError::SessionUnknown`].
+    pub(crate) fn find(&self, key: (OwnerKey, Uuid)) -> Result<Arc<Session>, StoreError> {
         self.table.lock().get(&key).cloned().ok_or(StoreError::SessionUnknown)
     }
 
@@ -264,6 +294,11 @@ impl Sessions {
     /// # Errors
     /// [`StoreError::SessionUnknown`] if it has ended.
     pub(crate) fn remove(&self, session: &Session) -> Result<(), StoreError> {
+        self.remove_under(&self.lock_file(session.id), session)
+    }
+
+    /// As [`Sessions::remove`], for who has its file's lock already.
+    pub(crate) fn remove_under(&self, _held: &FileGuard<'_>, session: &Session) -> Result<(), StoreError> {
         if session.removed.swap(true, Ordering::AcqRel) {
             return Err(StoreError::SessionUnknown);
         }

@@ -21,7 +21,7 @@ use crate::hasher::Hasher;
 use crate::layout::{Layout, OwnerKey};
 use crate::lock::{DigestGuard, DigestLocks};
 use crate::read::{BlobFile, read_whole};
-use crate::session::{KeptBytes, Session, Sessions, State};
+use crate::session::{FileGuard, KeptBytes, Session, Sessions, State};
 
 /// Most bytes of small sessions that are kept in memory, all together. Those without room are read again.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -194,12 +194,10 @@ impl BlobStore {
     /// # Errors
     /// As [`BlobStore::start`].
     pub async fn start_anew(&self, owner: &str, id: Uuid, prefix: Option<Bytes>) -> Result<(), StoreError> {
-        let former = self.inner.sessions.get(owner, id);
         let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
         blocking(move || {
-            if let Ok(former) = former {
-                inner.end(&former)?;
-            }
+            let held = inner.sessions.lock_file(id);
+            inner.end_former(&held, owner, id)?;
             inner.start(owner, id, Algorithm::Sha256, prefix.as_deref())
         })
         .await
@@ -211,12 +209,10 @@ impl BlobStore {
     /// # Errors
     /// As [`BlobStore::start`].
     pub async fn start_whole(&self, owner: &str, id: Uuid, bytes: Bytes) -> Result<(), StoreError> {
-        let former = self.inner.sessions.get(owner, id);
         let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
         blocking(move || {
-            if let Ok(former) = former {
-                inner.end(&former)?;
-            }
+            let held = inner.sessions.lock_file(id);
+            inner.end_former(&held, owner, id)?;
             inner.check_space(bytes.len() as u64)?;
             let path = inner.layout.session(owner, id, Algorithm::Sha256);
             let file =
@@ -260,8 +256,8 @@ impl BlobStore {
         .await
     }
 
-    /// The SHA-256 of the session's bytes, and that of `prefix` and them. Neither is read again where the session was
-    /// started with that prefix, and no other process started it.
+    /// The SHA-256 of the session's bytes, and that of `prefix` and them. They are not read again where the session was
+    /// started with that very prefix, and no other process started it.
     ///
     /// # Errors
     /// As [`BlobStore::session_bytes`].
@@ -269,7 +265,9 @@ impl BlobStore {
         let session = self.inner.sessions.get(owner, id)?;
         let state = session.take()?;
         let own = state.progress.hash.clone().filter(|hash| hash.algorithm() == Algorithm::Sha256);
-        if let (Some(own), Some(prefixed)) = (own, state.progress.prefixed.clone()) {
+        let of_prefix = Hasher::of_bytes(Algorithm::Sha256, &prefix);
+        let prefixed = state.progress.prefixed.clone().filter(|_| state.progress.prefix == Some(of_prefix));
+        if let (Some(own), Some(prefixed)) = (own, prefixed) {
             return Ok((own.finish(), prefixed.finish()));
         }
         blocking(move || {
@@ -359,6 +357,8 @@ impl BlobStore {
         let lock = self.inner.locks.lock(blob.digest).await;
         let inner = Arc::clone(&self.inner);
         blocking(move || {
+            // Else the link could be to the bytes of the session that comes after this one under its id.
+            let _held = inner.sessions.lock_file(blob.session.id());
             blob.session.alive()?;
             let deduplicated = match inner.place(blob.session.path(), &blob.digest, blob.size, existing) {
                 // A cancellation can come between the question above and the link.
@@ -562,6 +562,15 @@ impl Inner {
         }
     }
 
+    /// Ends the session that there is under an id, if there is one; blocks.
+    fn end_former(&self, held: &FileGuard<'_>, owner: OwnerKey, id: Uuid) -> Result<(), StoreError> {
+        let Ok(former) = self.sessions.find((owner, id)) else { return Ok(()) };
+        match self.sessions.remove_under(held, &former) {
+            Ok(()) | Err(StoreError::SessionUnknown) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Starts a session; blocks.
     fn start(
         &self,
@@ -732,14 +741,21 @@ mod tests {
         let (id, prefix) = (Uuid::from_u128(7), Bytes::from_static(b"{}\n"));
         for size in [3, 100_000] {
             let bytes = Bytes::from(vec![size as u8; size]);
-            let expected = (
-                Hasher::of_bytes(Algorithm::Sha256, &bytes),
-                Hasher::of_bytes(Algorithm::Sha256, &[&prefix[..], &bytes[..]].concat()),
-            );
+            let expected = |prefix: &[u8]| {
+                let after = [prefix, &bytes[..]].concat();
+                (Hasher::of_bytes(Algorithm::Sha256, &bytes), Hasher::of_bytes(Algorithm::Sha256, &after))
+            };
             // What was there under the id is gone each time.
             store.start_anew("owner", id, Some(prefix.clone())).await.unwrap();
             store.append("owner", id, None, stream::iter([Ok(bytes.clone())])).await.unwrap();
-            assert_eq!(store.hashes("owner", id, prefix.clone()).await.unwrap(), expected);
+            for prefix in [&prefix, &Bytes::from_static(b"[]\n")] {
+                assert_eq!(
+                    store.hashes("owner", id, prefix.clone()).await.unwrap(),
+                    expected(prefix),
+                    "also of what it was not started with"
+                );
+            }
+            let expected = expected(&prefix);
             assert_eq!(store.session_bytes("owner", id, size as u64).await.unwrap(), Some(bytes));
             assert_eq!(store.session_bytes("owner", id, size as u64 - 1).await.unwrap(), None);
             // Another process knows the file alone.
@@ -747,6 +763,31 @@ mod tests {
             assert_eq!(other.hashes("owner", id, prefix.clone()).await.unwrap(), expected);
         }
         assert!(matches!(store.hashes("other", id, prefix).await, Err(StoreError::SessionUnknown)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn who_starts_a_session_of_one_id_at_the_same_time_has_it_one_after_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let id = Uuid::from_u128(1);
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..90_u8 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                match n % 3 {
+                    0 => store.start_whole("owner", id, Bytes::from(vec![n; usize::from(n)])).await,
+                    1 => store.start_anew("owner", id, None).await,
+                    _ => store.discard_all("owner", &[id]).await,
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+        // The last one's file is there, and is the only one.
+        store.start_whole("owner", id, Bytes::from_static(b"last")).await.unwrap();
+        let other = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        assert_eq!(other.session_bytes("owner", id, 9).await.unwrap(), Some(Bytes::from_static(b"last")));
     }
 
     #[tokio::test]
