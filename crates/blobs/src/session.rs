@@ -5,6 +5,7 @@
 //! [`crate::append`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,8 @@ impl State {
 /// One upload session.
 pub(crate) struct Session {
     owner: OwnerKey,
+    /// Of whose share of the sessions it is, and how many these are.
+    share: Option<(OwnerKey, usize)>,
     id: Uuid,
     path: PathBuf,
     /// As `State::progress.received`, for those who do not hold the state.
@@ -139,6 +142,7 @@ impl Session {
     fn new(owner: OwnerKey, id: Uuid, path: PathBuf, progress: Progress, touched: SystemTime) -> Session {
         Session {
             owner,
+            share: None,
             id,
             path,
             received: AtomicU64::new(progress.received),
@@ -146,6 +150,11 @@ impl Session {
             removed: AtomicBool::new(false),
             state: Arc::new(tokio::sync::Mutex::new(State { progress, unsynced: 0, syncing: None })),
         }
+    }
+
+    /// The same one, of somebody's share.
+    pub(crate) fn of(self, share: (OwnerKey, usize)) -> Session {
+        Session { share: Some(share), ..self }
     }
 
     pub(crate) fn id(&self) -> Uuid {
@@ -236,10 +245,17 @@ pub(crate) struct SessionFile {
 /// Locks that the sessions' files are made, linked and removed under; several ids share one.
 const FILE_LOCKS: usize = 1024;
 
+#[derive(Default)]
+struct Table {
+    sessions: HashMap<(OwnerKey, Uuid), Arc<Session>>,
+    /// How many of them are whose, where somebody's are counted; those that an earlier process started are not.
+    shares: HashMap<OwnerKey, usize>,
+}
+
 /// All upload sessions of the store.
 pub(crate) struct Sessions {
     max: usize,
-    table: Mutex<HashMap<(OwnerKey, Uuid), Arc<Session>>>,
+    table: Mutex<Table>,
     files: Box<[Mutex<()>]>,
 }
 
@@ -259,22 +275,29 @@ impl Sessions {
         FileGuard(self.files[(id.as_u128() % FILE_LOCKS as u128) as usize].lock())
     }
 
-    /// Adds a session, whose file is there: from now on it may be found, and swept.
+    /// Adds a session, whose file is there: from now on it may be found, and swept. No other has its id.
     ///
     /// # Errors
     /// [`StoreError::TooManySessions`].
     pub(crate) fn add(&self, session: Session) -> Result<(), StoreError> {
         let mut table = self.table.lock();
-        if table.len() >= self.max {
+        if table.sessions.len() >= self.max {
             return Err(StoreError::TooManySessions { max: self.max });
         }
-        table.insert((session.owner, session.id), Arc::new(session));
+        if let Some((of, max)) = session.share {
+            let held = table.shares.entry(of).or_default();
+            if *held >= max {
+                return Err(StoreError::TooManySessions { max });
+            }
+            *held += 1;
+        }
+        table.sessions.insert((session.owner, session.id), Arc::new(session));
         Ok(())
     }
 
     /// Adds a session that an earlier process started, even beyond the limit.
     pub(crate) fn restore(&self, session: Session) {
-        self.table.lock().insert((session.owner, session.id), Arc::new(session));
+        self.table.lock().sessions.insert((session.owner, session.id), Arc::new(session));
     }
 
     /// # Errors
@@ -286,7 +309,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError::SessionUnknown`].
     pub(crate) fn find(&self, key: (OwnerKey, Uuid)) -> Result<Arc<Session>, StoreError> {
-        self.table.lock().get(&key).cloned().ok_or(StoreError::SessionUnknown)
+        self.table.lock().sessions.get(&key).cloned().ok_or(StoreError::SessionUnknown)
     }
 
     /// Ends a session and removes its file, if it has not ended yet; blocks.
@@ -302,14 +325,30 @@ impl Sessions {
         if session.removed.swap(true, Ordering::AcqRel) {
             return Err(StoreError::SessionUnknown);
         }
-        self.table.lock().remove(&(session.owner, session.id));
+        let mut table = self.table.lock();
+        let ended = table.sessions.remove(&(session.owner, session.id));
+        if let Some((of, _)) = ended.and_then(|ended| ended.share)
+            && let Entry::Occupied(mut held) = table.shares.entry(of)
+        {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+        drop(table);
         disk::remove_file(&session.path).map_err(StoreError::doing("removing an upload session's file"))?;
         Ok(())
     }
 
+    /// Whether nobody's sessions are counted.
+    #[cfg(test)]
+    pub(crate) fn has_no_shares(&self) -> bool {
+        self.table.lock().shares.is_empty()
+    }
+
     /// Every session, as of now.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.table.lock().values().cloned().collect()
+        self.table.lock().sessions.values().cloned().collect()
     }
 }
 

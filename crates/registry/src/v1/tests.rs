@@ -730,3 +730,21 @@ async fn an_image_that_is_half_collected_is_not_promised() {
     let unknown = registry.v1_check_image(key(), world.viewer(), &image_id(2)).await;
     assert!(matches!(unknown, Err(Error::ImageUnknown(_))), "{unknown:?}");
 }
+
+#[tokio::test]
+async fn nobody_takes_all_the_room_that_there_is_for_uploads() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let put = async |caller, n: usize| {
+        let viewer = Viewer { caller, name: None, may_read: NONE };
+        let session = format!("session {n}");
+        world.registry.v1_put_json(key(), viewer, &session, &image_id(1), json(1, None)).await
+    };
+    for n in 0..uploads::SESSIONS_OF_ONE_MAX {
+        put(&world.ann, n).await.unwrap();
+    }
+    let beyond = put(&world.ann, usize::MAX).await;
+    assert!(matches!(beyond, Err(Error::Busy { .. })), "{beyond:?}");
+    // Beginning anew is not one more, and others have theirs.
+    put(&world.ann, 0).await.unwrap();
+    put(&world.bob, usize::MAX).await.unwrap();
+}
