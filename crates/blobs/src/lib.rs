@@ -24,4 +24,4 @@ mod store;
 pub use crash::crash_point;
 pub use error::StoreError;
 pub use read::{BlobFile, BlobReader};
-pub use store::{BlobStore, Existing, LargeBlob, Published, StoreOptions, SweptSessions, Verified};
+pub use store::{BlobStore, Existing, LargeBlob, Published, Share, StoreOptions, SweptSessions, Verified};

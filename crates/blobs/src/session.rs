@@ -5,6 +5,7 @@
 //! [`crate::append`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
-use supercargo_model::Algorithm;
+use parking_lot::{Mutex, MutexGuard};
+use supercargo_model::{Algorithm, Digest};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub(crate) struct Progress {
     pub(crate) hash: Option<Hasher>,
     /// The SHA-256 of what its starter put before them, and of them. `None` where nothing was, and after a restart.
     pub(crate) prefixed: Option<Box<Hasher>>,
+    /// What that was: its SHA-256.
+    pub(crate) prefix: Option<Digest>,
     /// All of them, if they are few and there is room to keep them.
     pub(crate) kept: Option<KeptBytes>,
 }
@@ -81,6 +84,8 @@ impl State {
 /// One upload session.
 pub(crate) struct Session {
     owner: OwnerKey,
+    /// Of whose share of the sessions it is, and how many these are.
+    share: Option<(OwnerKey, usize)>,
     id: Uuid,
     path: PathBuf,
     /// As `State::progress.received`, for those who do not hold the state.
@@ -102,7 +107,9 @@ impl Session {
         path: PathBuf,
     ) -> Session {
         let prefixed = prefix.map(|prefix| Box::new(Hasher::after(prefix)));
-        let progress = Progress { received: 0, hash: Some(Hasher::new(algorithm)), prefixed, kept: None };
+        let prefix = prefixed.as_deref().map(|hash| hash.clone().finish());
+        let hash = Some(Hasher::new(algorithm));
+        let progress = Progress { received: 0, hash, prefixed, prefix, kept: None };
         Session::new(owner, id, path, progress, SystemTime::now())
     }
 
@@ -115,7 +122,7 @@ impl Session {
         kept: Option<KeptBytes>,
     ) -> Session {
         let hash = Some(Hasher::after(bytes));
-        let progress = Progress { received: bytes.len() as u64, hash, prefixed: None, kept };
+        let progress = Progress { received: bytes.len() as u64, hash, prefixed: None, prefix: None, kept };
         Session::new(owner, id, path, progress, SystemTime::now())
     }
 
@@ -128,13 +135,14 @@ impl Session {
         touched: SystemTime,
     ) -> Session {
         let hash = (received == 0).then(|| Hasher::new(algorithm));
-        let progress = Progress { received, hash, prefixed: None, kept: None };
+        let progress = Progress { received, hash, prefixed: None, prefix: None, kept: None };
         Session::new(owner, id, path, progress, touched)
     }
 
     fn new(owner: OwnerKey, id: Uuid, path: PathBuf, progress: Progress, touched: SystemTime) -> Session {
         Session {
             owner,
+            share: None,
             id,
             path,
             received: AtomicU64::new(progress.received),
@@ -142,6 +150,15 @@ impl Session {
             removed: AtomicBool::new(false),
             state: Arc::new(tokio::sync::Mutex::new(State { progress, unsynced: 0, syncing: None })),
         }
+    }
+
+    /// The same one, of somebody's share.
+    pub(crate) fn of(self, share: (OwnerKey, usize)) -> Session {
+        Session { share: Some(share), ..self }
+    }
+
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -194,6 +211,8 @@ impl Session {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StoreError::SessionUnknown),
             opened => opened.map_err(StoreError::doing("opening an upload session's file"))?,
         };
+        // Else it may be the file of the session that came after this one under its id.
+        self.alive()?;
         let metadata = file.metadata().map_err(StoreError::doing("reading an upload session's length"))?;
         // A second name is a blob's: these bytes were published and must never change again.
         let sealed = metadata.nlink() > 1;
@@ -223,40 +242,74 @@ pub(crate) struct SessionFile {
     pub(crate) sealed: bool,
 }
 
+/// Locks that the sessions' files are made, linked and removed under; several ids share one.
+const FILE_LOCKS: usize = 1024;
+
+#[derive(Default)]
+struct Table {
+    sessions: HashMap<(OwnerKey, Uuid), Arc<Session>>,
+    /// How many of them are whose, where somebody's are counted; those that an earlier process started are not.
+    shares: HashMap<OwnerKey, usize>,
+}
+
 /// All upload sessions of the store.
 pub(crate) struct Sessions {
     max: usize,
-    table: Mutex<HashMap<(OwnerKey, Uuid), Arc<Session>>>,
+    table: Mutex<Table>,
+    files: Box<[Mutex<()>]>,
 }
+
+/// Nobody else makes, links or removes the file of a session of that id until this is dropped.
+pub(crate) struct FileGuard<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
 
 impl Sessions {
     pub(crate) fn new(max: usize) -> Sessions {
-        Sessions { max, table: Mutex::default() }
+        let files = std::iter::repeat_with(Mutex::default).take(FILE_LOCKS).collect();
+        Sessions { max, table: Mutex::default(), files }
     }
 
-    /// Adds a session, whose file is there: from now on it may be found, and swept.
+    /// Waits for whoever makes, links or removes the file of a session of that id; blocks. A path is one session's after
+    /// another's where callers choose the ids, so that what is done to a path is done to the session that was meant only
+    /// under this.
+    pub(crate) fn lock_file(&self, id: Uuid) -> FileGuard<'_> {
+        FileGuard(self.files[(id.as_u128() % FILE_LOCKS as u128) as usize].lock())
+    }
+
+    /// Adds a session, whose file is there: from now on it may be found, and swept. No other has its id.
     ///
     /// # Errors
     /// [`StoreError::TooManySessions`].
     pub(crate) fn add(&self, session: Session) -> Result<(), StoreError> {
         let mut table = self.table.lock();
-        if table.len() >= self.max {
+        if table.sessions.len() >= self.max {
             return Err(StoreError::TooManySessions { max: self.max });
         }
-        table.insert((session.owner, session.id), Arc::new(session));
+        if let Some((of, max)) = session.share {
+            let held = table.shares.entry(of).or_default();
+            if *held >= max {
+                return Err(StoreError::TooManySessions { max });
+            }
+            *held += 1;
+        }
+        table.sessions.insert((session.owner, session.id), Arc::new(session));
         Ok(())
     }
 
     /// Adds a session that an earlier process started, even beyond the limit.
     pub(crate) fn restore(&self, session: Session) {
-        self.table.lock().insert((session.owner, session.id), Arc::new(session));
+        self.table.lock().sessions.insert((session.owner, session.id), Arc::new(session));
     }
 
     /// # Errors
     /// [`StoreError::SessionUnknown`].
     pub(crate) fn get(&self, owner: &str, id: Uuid) -> Result<Arc<Session>, StoreError> {
-        let key = (OwnerKey::of(owner), id);
-        self.table.lock().get(&key).cloned().ok_or(StoreError::SessionUnknown)
+        self.find((OwnerKey::of(owner), id))
+    }
+
+    /// # Errors
+    /// [`StoreError::SessionUnknown`].
+    pub(crate) fn find(&self, key: (OwnerKey, Uuid)) -> Result<Arc<Session>, StoreError> {
+        self.table.lock().sessions.get(&key).cloned().ok_or(StoreError::SessionUnknown)
     }
 
     /// Ends a session and removes its file, if it has not ended yet; blocks.
@@ -264,17 +317,38 @@ impl Sessions {
     /// # Errors
     /// [`StoreError::SessionUnknown`] if it has ended.
     pub(crate) fn remove(&self, session: &Session) -> Result<(), StoreError> {
+        self.remove_under(&self.lock_file(session.id), session)
+    }
+
+    /// As [`Sessions::remove`], for who has its file's lock already.
+    pub(crate) fn remove_under(&self, _held: &FileGuard<'_>, session: &Session) -> Result<(), StoreError> {
         if session.removed.swap(true, Ordering::AcqRel) {
             return Err(StoreError::SessionUnknown);
         }
-        self.table.lock().remove(&(session.owner, session.id));
+        let mut table = self.table.lock();
+        let ended = table.sessions.remove(&(session.owner, session.id));
+        if let Some((of, _)) = ended.and_then(|ended| ended.share)
+            && let Entry::Occupied(mut held) = table.shares.entry(of)
+        {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+        drop(table);
         disk::remove_file(&session.path).map_err(StoreError::doing("removing an upload session's file"))?;
         Ok(())
     }
 
+    /// Whether nobody's sessions are counted.
+    #[cfg(test)]
+    pub(crate) fn has_no_shares(&self) -> bool {
+        self.table.lock().shares.is_empty()
+    }
+
     /// Every session, as of now.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.table.lock().values().cloned().collect()
+        self.table.lock().sessions.values().cloned().collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ use crate::hasher::Hasher;
 use crate::layout::{Layout, OwnerKey};
 use crate::lock::{DigestGuard, DigestLocks};
 use crate::read::{BlobFile, read_whole};
-use crate::session::{KeptBytes, Session, Sessions, State};
+use crate::session::{FileGuard, KeptBytes, Session, Sessions, State};
 
 /// Most bytes of small sessions that are kept in memory, all together. Those without room are read again.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -53,6 +53,21 @@ impl Default for StoreOptions {
             body_bytes_max: 32 * 1024 * 1024,
             piece_bytes: 512 * 1024,
         }
+    }
+}
+
+/// Somebody's part of the upload sessions that there may be. Those that an earlier process started are of nobody's.
+#[derive(Debug, Clone, Copy)]
+pub struct Share<'a> {
+    /// Whose: any text.
+    pub of: &'a str,
+    /// Most sessions at a time.
+    pub max: usize,
+}
+
+impl Share<'_> {
+    fn key(self) -> (OwnerKey, usize) {
+        (OwnerKey::of(self.of), self.max)
     }
 }
 
@@ -185,38 +200,54 @@ impl BlobStore {
     /// [`StoreError::TooManySessions`], [`StoreError::DiskFull`], [`StoreError::Io`].
     pub async fn start(&self, owner: &str, algorithm: Algorithm) -> Result<Uuid, StoreError> {
         let (inner, owner, id) = (Arc::clone(&self.inner), OwnerKey::of(owner), Uuid::now_v7());
-        blocking(move || inner.start(owner, id, algorithm, None).map(|()| id)).await
+        blocking(move || {
+            inner
+                .start(algorithm, owner, id, |path| Session::started(owner, id, algorithm, None, path))
+                .map(|()| id)
+        })
+        .await
     }
 
     /// Starts an upload session under an id that the caller chose, to be hashed by SHA-256; one that there is under
     /// it already ends. `prefix`: bytes that [`BlobStore::hashes`] will be asked to hash before the session's own.
+    /// It is one of `share`.
     ///
     /// # Errors
     /// As [`BlobStore::start`].
-    pub async fn start_anew(&self, owner: &str, id: Uuid, prefix: Option<Bytes>) -> Result<(), StoreError> {
-        let former = self.inner.sessions.get(owner, id);
-        let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
+    pub async fn start_anew(
+        &self,
+        owner: &str,
+        id: Uuid,
+        share: Share<'_>,
+        prefix: Option<Bytes>,
+    ) -> Result<(), StoreError> {
+        let (inner, owner, share) = (Arc::clone(&self.inner), OwnerKey::of(owner), share.key());
         blocking(move || {
-            if let Ok(former) = former {
-                inner.end(&former)?;
-            }
-            inner.start(owner, id, Algorithm::Sha256, prefix.as_deref())
+            let held = inner.sessions.lock_file(id);
+            inner.end_former(&held, owner, id)?;
+            inner.start(Algorithm::Sha256, owner, id, |path| {
+                Session::started(owner, id, Algorithm::Sha256, prefix.as_deref(), path).of(share)
+            })
         })
         .await
     }
 
     /// Starts an upload session under an id that the caller chose, with all of its bytes, which are few; one that there is
-    /// under it already ends.
+    /// under it already ends. It is one of `share`.
     ///
     /// # Errors
     /// As [`BlobStore::start`].
-    pub async fn start_whole(&self, owner: &str, id: Uuid, bytes: Bytes) -> Result<(), StoreError> {
-        let former = self.inner.sessions.get(owner, id);
-        let (inner, owner) = (Arc::clone(&self.inner), OwnerKey::of(owner));
+    pub async fn start_whole(
+        &self,
+        owner: &str,
+        id: Uuid,
+        share: Share<'_>,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        let (inner, owner, share) = (Arc::clone(&self.inner), OwnerKey::of(owner), share.key());
         blocking(move || {
-            if let Ok(former) = former {
-                inner.end(&former)?;
-            }
+            let held = inner.sessions.lock_file(id);
+            inner.end_former(&held, owner, id)?;
             inner.check_space(bytes.len() as u64)?;
             let path = inner.layout.session(owner, id, Algorithm::Sha256);
             let file =
@@ -226,9 +257,9 @@ impl BlobStore {
                 false => disk::write_all_at(&file, std::slice::from_ref(&bytes), 0),
             };
             let kept = KeptBytes::join(&inner.kept_budget, &bytes, &[]);
-            let added = written
-                .map_err(StoreError::doing("writing to an upload session"))
-                .and_then(|()| inner.sessions.add(Session::whole(owner, id, path.clone(), &bytes, kept)));
+            let added = written.map_err(StoreError::doing("writing to an upload session")).and_then(|()| {
+                inner.sessions.add(Session::whole(owner, id, path.clone(), &bytes, kept).of(share))
+            });
             if added.is_err() {
                 // If that fails the next process finds part of a session, which expires.
                 drop(disk::remove_file(&path));
@@ -260,8 +291,8 @@ impl BlobStore {
         .await
     }
 
-    /// The SHA-256 of the session's bytes, and that of `prefix` and them. Neither is read again where the session was
-    /// started with that prefix, and no other process started it.
+    /// The SHA-256 of the session's bytes, and that of `prefix` and them. They are not read again where the session was
+    /// started with that very prefix, and no other process started it.
     ///
     /// # Errors
     /// As [`BlobStore::session_bytes`].
@@ -269,7 +300,9 @@ impl BlobStore {
         let session = self.inner.sessions.get(owner, id)?;
         let state = session.take()?;
         let own = state.progress.hash.clone().filter(|hash| hash.algorithm() == Algorithm::Sha256);
-        if let (Some(own), Some(prefixed)) = (own, state.progress.prefixed.clone()) {
+        let of_prefix = Hasher::of_bytes(Algorithm::Sha256, &prefix);
+        let prefixed = state.progress.prefixed.clone().filter(|_| state.progress.prefix == Some(of_prefix));
+        if let (Some(own), Some(prefixed)) = (own, prefixed) {
             return Ok((own.finish(), prefixed.finish()));
         }
         blocking(move || {
@@ -359,6 +392,8 @@ impl BlobStore {
         let lock = self.inner.locks.lock(blob.digest).await;
         let inner = Arc::clone(&self.inner);
         blocking(move || {
+            // Else the link could be to the bytes of the session that comes after this one under its id.
+            let _held = inner.sessions.lock_file(blob.session.id());
             blob.session.alive()?;
             let deduplicated = match inner.place(blob.session.path(), &blob.digest, blob.size, existing) {
                 // A cancellation can come between the question above and the link.
@@ -562,18 +597,27 @@ impl Inner {
         }
     }
 
+    /// Ends the session that there is under an id, if there is one; blocks.
+    fn end_former(&self, held: &FileGuard<'_>, owner: OwnerKey, id: Uuid) -> Result<(), StoreError> {
+        let Ok(former) = self.sessions.find((owner, id)) else { return Ok(()) };
+        match self.sessions.remove_under(held, &former) {
+            Ok(()) | Err(StoreError::SessionUnknown) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Starts a session; blocks.
     fn start(
         &self,
+        algorithm: Algorithm,
         owner: OwnerKey,
         id: Uuid,
-        algorithm: Algorithm,
-        prefix: Option<&[u8]>,
+        session: impl FnOnce(PathBuf) -> Session,
     ) -> Result<(), StoreError> {
         self.check_space(0)?;
         let path = self.layout.session(owner, id, algorithm);
         drop(self.create(owner, &path).map_err(StoreError::doing("making an upload session's file"))?);
-        let added = self.sessions.add(Session::started(owner, id, algorithm, prefix, path.clone()));
+        let added = self.sessions.add(session(path.clone()));
         if added.is_err() {
             // If that fails the next process finds an empty session, which expires.
             drop(disk::remove_file(&path));
@@ -700,6 +744,8 @@ mod tests {
     use super::*;
     use futures_util::stream;
 
+    const SHARE: Share<'_> = Share { of: "ann", max: 3 };
+
     #[tokio::test]
     async fn a_session_can_be_started_with_all_its_bytes() {
         let folder = tempfile::tempdir().unwrap();
@@ -707,7 +753,7 @@ mod tests {
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for text in ["{}", "another", ""] {
             let bytes = Bytes::from(text);
-            store.start_whole("owner", one, bytes.clone()).await.unwrap();
+            store.start_whole("owner", one, SHARE, bytes.clone()).await.unwrap();
             assert_eq!(store.session_bytes("owner", one, 9).await.unwrap(), Some(bytes.clone()));
             let digest = Hasher::of_bytes(Algorithm::Sha256, &bytes);
             assert!(matches!(store.verify("owner", one, digest).await, Ok(Verified::Small(_))));
@@ -716,7 +762,7 @@ mod tests {
             assert_eq!(other.session_bytes("owner", one, 9).await.unwrap(), Some(bytes));
         }
         let room = store.inner.kept_budget.available_permits();
-        store.start_whole("owner", two, Bytes::from_static(b"more")).await.unwrap();
+        store.start_whole("owner", two, SHARE, Bytes::from_static(b"more")).await.unwrap();
         store.discard_all("owner", &[one, Uuid::from_u128(3), two]).await.unwrap();
         for id in [one, two] {
             assert!(matches!(store.received("owner", id), Err(StoreError::SessionUnknown)));
@@ -732,14 +778,21 @@ mod tests {
         let (id, prefix) = (Uuid::from_u128(7), Bytes::from_static(b"{}\n"));
         for size in [3, 100_000] {
             let bytes = Bytes::from(vec![size as u8; size]);
-            let expected = (
-                Hasher::of_bytes(Algorithm::Sha256, &bytes),
-                Hasher::of_bytes(Algorithm::Sha256, &[&prefix[..], &bytes[..]].concat()),
-            );
+            let expected = |prefix: &[u8]| {
+                let after = [prefix, &bytes[..]].concat();
+                (Hasher::of_bytes(Algorithm::Sha256, &bytes), Hasher::of_bytes(Algorithm::Sha256, &after))
+            };
             // What was there under the id is gone each time.
-            store.start_anew("owner", id, Some(prefix.clone())).await.unwrap();
+            store.start_anew("owner", id, SHARE, Some(prefix.clone())).await.unwrap();
             store.append("owner", id, None, stream::iter([Ok(bytes.clone())])).await.unwrap();
-            assert_eq!(store.hashes("owner", id, prefix.clone()).await.unwrap(), expected);
+            for prefix in [&prefix, &Bytes::from_static(b"[]\n")] {
+                assert_eq!(
+                    store.hashes("owner", id, prefix.clone()).await.unwrap(),
+                    expected(prefix),
+                    "also of what it was not started with"
+                );
+            }
+            let expected = expected(&prefix);
             assert_eq!(store.session_bytes("owner", id, size as u64).await.unwrap(), Some(bytes));
             assert_eq!(store.session_bytes("owner", id, size as u64 - 1).await.unwrap(), None);
             // Another process knows the file alone.
@@ -747,6 +800,54 @@ mod tests {
             assert_eq!(other.hashes("owner", id, prefix.clone()).await.unwrap(), expected);
         }
         assert!(matches!(store.hashes("other", id, prefix).await, Err(StoreError::SessionUnknown)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn who_starts_a_session_of_one_id_at_the_same_time_has_it_one_after_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let id = Uuid::from_u128(1);
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..90_u8 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                match n % 3 {
+                    0 => store.start_whole("owner", id, SHARE, Bytes::from(vec![n; usize::from(n)])).await,
+                    1 => store.start_anew("owner", id, SHARE, None).await,
+                    _ => store.discard_all("owner", &[id]).await,
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+        // The last one's file is there, and is the only one.
+        store.start_whole("owner", id, SHARE, Bytes::from_static(b"last")).await.unwrap();
+        let other = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        assert_eq!(other.session_bytes("owner", id, 9).await.unwrap(), Some(Bytes::from_static(b"last")));
+    }
+
+    #[tokio::test]
+    async fn nobody_has_more_sessions_than_their_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let id = |n: usize| Uuid::from_u128(n as u128);
+        let whole = async |n, share| store.start_whole("owner", id(n), share, Bytes::new()).await;
+        for n in 0..SHARE.max {
+            whole(n, SHARE).await.unwrap();
+        }
+        let beyond = store.start_anew("other", id(9), SHARE, None).await;
+        assert!(matches!(beyond, Err(StoreError::TooManySessions { max: 3 })));
+        assert!(matches!(whole(9, SHARE).await, Err(StoreError::TooManySessions { max: 3 })));
+        // One in the place of another is not one more, and what ends makes room.
+        whole(0, SHARE).await.unwrap();
+        store.discard("owner", id(1)).await.unwrap();
+        whole(9, SHARE).await.unwrap();
+        assert!(matches!(whole(1, SHARE).await, Err(StoreError::TooManySessions { .. })));
+        whole(1, Share { of: "bob", max: 1 }).await.unwrap();
+        store.start("owner", Algorithm::Sha256).await.unwrap();
+        store.sweep_sessions(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        assert!(store.inner.sessions.has_no_shares());
     }
 
     #[tokio::test]

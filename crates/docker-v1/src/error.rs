@@ -68,6 +68,8 @@ pub enum Code {
     ArgumentInvalid,
     /// A change that goes against what is there.
     Conflict,
+    /// An image that another request of the same session sends or completes at this moment.
+    UploadBusy,
     /// A body that ended before its end.
     BodyIncomplete,
     /// A body that came too slowly.
@@ -96,7 +98,7 @@ pub enum Code {
 
 impl Code {
     /// Every row, for tests and documentation.
-    pub const ALL: [Code; 35] = [
+    pub const ALL: [Code; 36] = [
         Code::ImageJsonInvalid,
         Code::BodyTooLarge,
         Code::ImageIdInvalid,
@@ -120,6 +122,7 @@ impl Code {
         Code::UserUnknown,
         Code::ArgumentInvalid,
         Code::Conflict,
+        Code::UploadBusy,
         Code::BodyIncomplete,
         Code::BodyTooSlow,
         Code::QuotaExceeded,
@@ -169,6 +172,9 @@ impl Code {
             Code::UserUnknown => (StatusCode::NOT_FOUND, "User not found"),
             Code::ArgumentInvalid => (StatusCode::BAD_REQUEST, "Invalid argument"),
             Code::Conflict => (StatusCode::CONFLICT, "That goes against what is there"),
+            Code::UploadBusy => {
+                (StatusCode::CONFLICT, "Image is being uploaded by another request, retry later")
+            }
             Code::BodyIncomplete => (StatusCode::BAD_REQUEST, "The body ended before its end"),
             Code::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
             Code::QuotaExceeded => (StatusCode::PAYLOAD_TOO_LARGE, "The repository has no room for this"),
@@ -310,6 +316,8 @@ impl From<supercargo_registry::Error> for Failure {
             Error::LayerUnreadable { .. } | Error::NotConvertible(_) | Error::Invalid(_) => {
                 told(Code::ArgumentInvalid)
             }
+            // It ended, or began anew, under the hands of this request.
+            Error::UploadUnknown | Error::UploadOutOfOrder { .. } => Failure::new(Code::UploadBusy),
             Error::BodyIncomplete => told(Code::BodyIncomplete),
             Error::BodyTimeout => told(Code::BodyTooSlow),
             Error::AgainstRule(Broken::BlobTooLarge { .. } | Broken::QuotaExceeded { .. }) => {
@@ -422,6 +430,12 @@ mod tests {
             (Error::ParentUploading(id), 400, "Image depends on a parent that is being uploaded"),
             (Error::LayerMissing(id), 400, "Checksum mismatch"),
             (Error::ChecksumMismatch { expected: digest.clone(), actual: digest }, 400, "Checksum mismatch"),
+            (Error::UploadUnknown, 409, "Image is being uploaded by another request, retry later"),
+            (
+                Error::UploadOutOfOrder { received: 7 },
+                409,
+                "Image is being uploaded by another request, retry later",
+            ),
             (Error::ImageJson(ImageJsonError::Invalid), 400, "Invalid JSON"),
             (Error::ImageJson(ImageJsonError::IdMissing), 400, "Missing key `id' in JSON"),
             (Error::ImageJson(ImageJsonError::IdMismatch), 400, "JSON data contains invalid id"),

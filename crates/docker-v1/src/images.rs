@@ -24,10 +24,11 @@ const PAYLOAD_CHECKSUM: HeaderName = HeaderName::from_static("x-docker-checksum-
 /// The checksum of an image's JSON and of what its layer unpacks to.
 const TARSUM: HeaderName = HeaderName::from_static("x-docker-checksum");
 
-/// What is below an image's id never changes, so it has been as it is ever since.
-const LAST_MODIFIED: HeaderValue = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT");
-const FOR_EVERYBODY: HeaderValue = HeaderValue::from_static("public, max-age=31536000");
-const FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=31536000");
+/// Asked for again each time: an id is somebody else's image to somebody else, and another image once it was collected
+/// and pushed anew. What was kept is good while it has the same entity tag.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
+/// What decides which image of an id is seen.
+const BY_CALLER: HeaderValue = HeaderValue::from_static("Authorization, Cookie");
 
 /// Longest tarsum that is kept, in bytes. One has some 80.
 const TARSUM_BYTES_MAX: usize = 255;
@@ -53,12 +54,12 @@ pub(crate) async fn get_json(
     };
     let image = found.map_err(|error| absent(surface, parts, admitted, error))?;
     let etag = entity_tag(&image, image.image.json)?;
-    let mut response = match is_cached(&parts.headers, &etag) {
+    let mut response = match etag::is_cached(&parts.headers, &etag) {
         true => empty(StatusCode::NOT_MODIFIED),
         false => response::json(StatusCode::OK, registry.v1_image_json(&image)?),
     };
     let headers = response.headers_mut();
-    describe(surface, headers, etag);
+    describe(headers, etag);
     headers.insert(SIZE, HeaderValue::from(image.image.layer_size));
     if let Some(checksum) = &image.image.checksum {
         headers.insert(PAYLOAD_CHECKSUM, header_value(checksum.to_string())?);
@@ -73,17 +74,8 @@ pub(crate) async fn get_ancestry(
     admitted: &Admitted,
     id: &ImageId,
 ) -> Result<Response, Failure> {
-    let image = find(surface, parts, admitted, id).await?;
-    let etag = entity_tag(&image, image.image.json)?;
-    let mut response = match is_cached(&parts.headers, &etag) {
-        true => empty(StatusCode::NOT_MODIFIED),
-        false => {
-            let ancestry = surface.registry.v1_ancestry(surface.repository(), admitted.viewer(), id).await;
-            crate::json(&ancestry.map_err(unreadable)?)?
-        }
-    };
-    describe(surface, response.headers_mut(), etag);
-    Ok(response)
+    let ancestry = surface.registry.v1_ancestry(surface.repository(), admitted.viewer(), id).await;
+    crate::json(&ancestry.map_err(|error| absent(surface, parts, admitted, error))?)
 }
 
 /// `GET /v1/images/<id>/files`: what the layer holds.
@@ -95,11 +87,11 @@ pub(crate) async fn list_files(
 ) -> Result<Response, Failure> {
     let image = find(surface, parts, admitted, id).await?;
     let etag = entity_tag(&image, image.image.layer)?;
-    let mut response = match is_cached(&parts.headers, &etag) {
+    let mut response = match etag::is_cached(&parts.headers, &etag) {
         true => empty(StatusCode::NOT_MODIFIED),
         false => crate::json(&surface.registry.v1_files(&image).await.map_err(unreadable)?)?,
     };
-    describe(surface, response.headers_mut(), etag);
+    describe(response.headers_mut(), etag);
     Ok(response)
 }
 
@@ -112,14 +104,14 @@ pub(crate) async fn get_layer(
 ) -> Result<Response, Failure> {
     let image = find(surface, parts, admitted, id).await?;
     let etag = entity_tag(&image, image.image.layer)?;
-    let mut response = match is_cached(&parts.headers, &etag) {
+    let mut response = match etag::is_cached(&parts.headers, &etag) {
         true => empty(StatusCode::NOT_MODIFIED),
         false => layer(surface, parts, &image, &etag)?,
     };
     let beyond_the_end = response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
     let headers = response.headers_mut();
     if !beyond_the_end {
-        describe(surface, headers, etag);
+        describe(headers, etag);
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     Ok(response)
@@ -257,21 +249,10 @@ fn entity_tag(image: &V1ImageInfo, served: Digest) -> Result<HeaderValue, Failur
     Ok(etag::of(&image.image.checksum.unwrap_or(served).to_string())?)
 }
 
-/// Whether the client has it already. A date says so, whichever it is: nothing was ever changed since. It says nothing
-/// beside an entity tag (RFC 9110, section 13.1.3).
-fn is_cached(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    if headers.contains_key(header::IF_NONE_MATCH) {
-        return etag::is_cached(headers, etag);
-    }
-    let since = headers.get(header::IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok());
-    since.is_some_and(|since| httpdate::parse_http_date(since).is_ok())
-}
-
-/// The headers of every answer about a whole image.
-fn describe(surface: &Surface, headers: &mut HeaderMap, etag: HeaderValue) {
-    let kept_by = if surface.settings.authority.is_some() { FOR_ONE } else { FOR_EVERYBODY };
-    headers.insert(header::CACHE_CONTROL, kept_by);
-    headers.insert(header::LAST_MODIFIED, LAST_MODIFIED);
+/// The headers of every answer with an image's JSON or layer, or about them.
+fn describe(headers: &mut HeaderMap, etag: HeaderValue) {
+    headers.insert(header::CACHE_CONTROL, ASK_AGAIN);
+    headers.insert(header::VARY, BY_CALLER);
     headers.insert(header::ETAG, etag);
 }
 
@@ -311,24 +292,6 @@ mod tests {
         assert_eq!(tarsum(&HeaderMap::new()).unwrap(), None);
         for wrong in ["é", &"x".repeat(256)] {
             assert_eq!(read(wrong), Err(Code::ArgumentInvalid));
-        }
-    }
-
-    #[test]
-    fn any_date_says_that_the_client_has_it() {
-        let etag = HeaderValue::from_static("\"sha256:00\"");
-        assert!(!is_cached(&HeaderMap::new(), &etag));
-        for (date, cached) in [
-            ("Thu, 01 Jan 1970 00:00:00 GMT", true),
-            ("Wed, 21 Oct 2026 07:28:00 GMT", true),
-            ("yesterday", false),
-        ] {
-            let mut sent = headers(header::IF_MODIFIED_SINCE, date);
-            assert_eq!(is_cached(&sent, &etag), cached, "{date}");
-            sent.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"other\""));
-            assert!(!is_cached(&sent, &etag));
-            sent.insert(header::IF_NONE_MATCH, etag.clone());
-            assert!(is_cached(&sent, &etag));
         }
     }
 }

@@ -122,6 +122,7 @@ impl Surface {
                 limits::IMAGE_JSON_BYTES_MAX
             }
             Route::SetTag { .. } | Route::PutProperties { .. } => SMALL_BODY_BYTES_MAX,
+            Route::Search => return search::search(self, parts, admitted).await,
             _ => return self.answer_at_once(parts, &route, &admitted, body).await,
         };
         let sent = body.read_whole(&parts.headers, body_bytes_max).await?;
@@ -138,7 +139,6 @@ impl Surface {
         body: &mut BodyStream,
     ) -> Result<Response, Failure> {
         match route {
-            Route::Search => search::search(self, parts, admitted),
             Route::GetImageJson { id } => images::get_json(self, parts, admitted, id).await,
             Route::GetLayer { id } => images::get_layer(self, parts, admitted, id).await,
             Route::PutLayer { id } => images::put_layer(self, parts, admitted, body, id).await,
@@ -162,6 +162,7 @@ impl Surface {
             | Route::Login
             | Route::Register
             | Route::ChangeUser { .. }
+            | Route::Search
             | Route::PutImageJson { .. }
             | Route::PutRepository { .. }
             | Route::PutImages { .. }

@@ -42,14 +42,15 @@ impl V1Name {
         self.long.as_ref().unwrap_or(&self.short).as_str()
     }
 
-    /// The name without a namespace where it is `name`'s other way to be written.
+    /// The name of the namespace, where `name` is what clients write short for it.
     pub(crate) fn shadowing(name: &RepoName) -> Option<RepoName> {
-        let V1Name { short, long } = V1Name::of(name);
-        (long.as_ref() == Some(name) && short != *name).then_some(short)
+        V1Name::of(name).long.filter(|long| long != name)
     }
 
-    /// The name of the registry that is meant: `x`, unless there is no `x` and there is a `library/x`. Names that the
-    /// caller has no business with do not count as being there.
+    /// The name of the registry that is meant: `library/x` where there is one, else `x`. Names that the caller has no
+    /// business with do not count as being there.
+    ///
+    /// Whoever may make an `x` does not get between others and their `library/x` by that.
     ///
     /// # Errors
     /// Those of `exists`.
@@ -59,14 +60,13 @@ impl V1Name {
         exists: impl Fn(&RepoName) -> Result<bool, E>,
     ) -> Result<RepoName, E> {
         let Some(long) = &self.long else { return Ok(self.short.clone()) };
-        let candidates: Vec<&RepoName> =
-            [&self.short, long].into_iter().filter(|name| concerns(name)).collect();
-        for candidate in &candidates {
-            if exists(candidate)? {
-                return Ok((*candidate).clone());
+        for name in [long, &self.short] {
+            if concerns(name) && exists(name)? {
+                return Ok(name.clone());
             }
         }
-        Ok(candidates.first().map_or_else(|| self.short.clone(), |name| (*name).clone()))
+        let made = if !concerns(&self.short) && concerns(long) { long } else { &self.short };
+        Ok(made.clone())
     }
 }
 
@@ -103,12 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn the_short_name_is_meant_unless_only_the_long_one_is_there() {
+    fn the_short_name_is_meant_unless_the_long_one_is_there() {
         let both = &["x", "library/x"];
         for text in ["x", "library/x"] {
             assert_eq!(resolved(text, both, &[]), "x");
             assert_eq!(resolved(text, both, &["x"]), "x");
-            assert_eq!(resolved(text, both, both), "x");
+            assert_eq!(resolved(text, both, both), "library/x");
             assert_eq!(resolved(text, both, &["library/x"]), "library/x");
         }
         assert_eq!(resolved("a/b", &["a/b"], &["a/b"]), "a/b");
@@ -121,14 +121,16 @@ mod tests {
         assert_eq!(resolved("x", &["library/x"], &["x"]), "library/x");
         assert_eq!(resolved("x", &["x"], &["library/x"]), "x");
         assert_eq!(resolved("x", &[], &["library/x"]), "x");
+        assert_eq!(resolved("library/x", &["x"], &["x", "library/x"]), "x");
     }
 
     #[test]
-    fn only_the_long_way_to_write_a_name_has_a_short_one_before_it() {
+    fn only_the_short_way_to_write_a_name_has_a_long_one_before_it() {
         let shadowing =
             |text: &str| V1Name::shadowing(&RepoName::parse(text).unwrap()).map(|name| name.to_string());
-        assert_eq!(shadowing("library/x").as_deref(), Some("x"));
-        for none in ["x", "a/b", "library/a/b", "library"] {
+        assert_eq!(shadowing("x").as_deref(), Some("library/x"));
+        assert_eq!(shadowing("library").as_deref(), Some("library/library"));
+        for none in ["library/x", "a/b", "library/a/b", "library/library"] {
             assert_eq!(shadowing(none), None, "{none}");
         }
     }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::request::Parts;
 use serde::Serialize;
 use supercargo_model::RepoName;
-use supercargo_registry::v1::V1Found;
+use supercargo_registry::v1::{HasTags, V1Found};
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -73,22 +73,28 @@ impl Wanted {
 }
 
 /// `GET /v1/search?q=&n=&page=`: the repositories that have the term in their names and that the caller may read.
-pub(crate) fn search(surface: &Surface, parts: &Parts, admitted: &Admitted) -> Result<Response, Failure> {
+pub(crate) async fn search(
+    surface: &Surface,
+    parts: &Parts,
+    admitted: Admitted,
+) -> Result<Response, Failure> {
     let Wanted { term, n, page } = Wanted::parse(&parts.uri)?;
-    // Names hold no other letters than small ones.
-    let lower = term.to_lowercase();
-    let there = |name: &RepoName| {
-        admitted.may_read(name) && surface.registry.has_tags(surface.repository(), name).unwrap_or_default()
-    };
-    let matches = |name: &RepoName| {
-        V1Name::of(name).shown().contains(&lower)
-            && admitted.may_read(name)
+    let found = if admitted.may_read_nothing(surface) {
+        V1Found { total: 0, names: Vec::new() }
+    } else {
+        // Names hold no other letters than small ones.
+        let lower = term.to_lowercase();
+        let matches = move |name: &RepoName, has_tags: HasTags<'_>| {
+            if !admitted.may_read(name) || !V1Name::of(name).shown().contains(&lower) {
+                return Ok(false);
+            }
             // Else both would be shown, by the same name, and only the one could be pulled.
-            && !V1Name::shadowing(name).is_some_and(|short| there(&short))
-    };
-    let found = match admitted.may_read_nothing(surface) {
-        true => V1Found { total: 0, names: Vec::new() },
-        false => surface.registry.v1_search(surface.repository(), page, n, matches)?,
+            match V1Name::shadowing(name).filter(|long| admitted.may_read(long)) {
+                Some(long) => has_tags(&long).map(|there| !there),
+                None => Ok(true),
+            }
+        };
+        surface.registry.v1_search(surface.repository(), page, n, matches).await?
     };
     let results = found.names.iter().map(|name| FoundName {
         name: V1Name::of(name).shown().to_owned(),

@@ -5,6 +5,7 @@
 //! still, and names what it is about to remove before it lets go; whoever asks for a lease on one of those
 //! meanwhile is told that it is not there, which is what will be true in a moment.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -30,6 +31,16 @@ pub(crate) enum Principal {
     Address(IpAddr),
     /// The registry's own machine, without a network between.
     Local,
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::User(name) => write!(f, "user/{name}"),
+            Principal::Address(address) => write!(f, "address/{address}"),
+            Principal::Local => f.write_str("local"),
+        }
+    }
 }
 
 impl Principal {

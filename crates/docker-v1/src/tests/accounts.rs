@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use serde_json::json;
 use supercargo_access::{Login, Session, SessionKey};
-use supercargo_model::account::{Actions, Grantee};
+use supercargo_model::account::{Actions, Grantee, UserName};
 use supercargo_model::{RepoKey, RepoName};
 
 use super::support::{Fixture, Image, PASSWORD, basic, id};
@@ -322,9 +322,23 @@ async fn what_may_not_be_read_is_not_found() {
 }
 
 #[tokio::test]
-async fn what_is_for_some_is_kept_by_one() {
+async fn a_short_name_does_not_get_between_others_and_the_long_one() {
     let surface = Fixture::with_accounts().await;
-    surface.push("team/web", "latest", &[("authorization", &basic("root", PASSWORD))]).await;
-    let json = surface.ask_as("reader", "GET", &format!("/v1/images/{}/json", id('2'))).await;
-    assert_eq!(json.headers["cache-control"], HeaderValue::from_static("private, max-age=31536000"));
+    for (user, names) in [("writer", "app"), ("manager", "library/app"), ("reader", "**")] {
+        let user = Grantee::User(UserName::parse(user).unwrap());
+        surface.permit(user, names, Actions::READ.or(Actions::WRITE)).await;
+    }
+    let path = "/v1/repositories/app/tags";
+    for (user, tag) in [("manager", "long"), ("writer", "short")] {
+        surface.push("app", tag, &[("authorization", &basic(user, PASSWORD))]).await;
+        let tags = surface.ask_as(user, "GET", path).await.json();
+        assert_eq!(tags.as_object().unwrap().keys().collect::<Vec<_>>(), [tag], "{user}");
+    }
+    assert!(surface.exists("app") && surface.exists("library/app"));
+    let tags = surface.ask_as("reader", "GET", path).await.json();
+    assert_eq!(tags.as_object().unwrap().keys().collect::<Vec<_>>(), ["long"]);
+    for user in ["reader", "writer", "manager"] {
+        let found = surface.ask_as(user, "GET", "/v1/search?q=app").await.json();
+        assert_eq!((&found["num_results"], &found["results"][0]["name"]), (&json!(1), &json!("library/app")));
+    }
 }

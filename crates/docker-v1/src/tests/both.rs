@@ -87,7 +87,7 @@ async fn what_a_v2_client_pushed_a_v1_client_pulls() {
 }
 
 #[tokio::test]
-async fn the_long_name_is_meant_where_v2_clients_made_that_alone() {
+async fn the_long_name_is_meant_where_v2_clients_made_one() {
     let surface = Fixture::new(DockerApiVersion::Both).await;
     push_by_v2(&surface, "library/app", "long").await;
     let tags = async |name: &str| {
@@ -96,7 +96,7 @@ async fn the_long_name_is_meant_where_v2_clients_made_that_alone() {
     };
     assert_eq!([tags("app").await, tags("library/app").await], [["long"], ["long"]]);
     push_by_v2(&surface, "app", "short").await;
-    assert_eq!([tags("app").await, tags("library/app").await], [["short"], ["short"]]);
+    assert_eq!([tags("app").await, tags("library/app").await], [["long"], ["long"]]);
     let found = surface.ask("GET", "/v1/search?q=app").await.json();
     assert_eq!((&found["num_results"], &found["results"][0]["name"]), (&json!(1), &json!("library/app")));
 }

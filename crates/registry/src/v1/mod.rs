@@ -31,7 +31,7 @@ use crate::registry::{Caller, Registry};
 use crate::{BlobContent, Error, Result, small};
 
 pub(crate) use layers::Unpacking;
-pub use tags::V1Found;
+pub use tags::{HasTags, V1Found};
 
 /// How many names that hold an image are looked at, at most.
 const NAMES_MAX: usize = 16 * 1024;

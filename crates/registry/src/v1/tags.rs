@@ -12,6 +12,7 @@ use super::{TRIES, V1ImageInfo, Viewer, image_row};
 use crate::command::Command;
 use crate::leases::{ANYWHERE, Principal};
 use crate::ledger::Payload;
+use crate::maintenance::blocking;
 use crate::reads::{known_repository, name_id, resolve};
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -24,6 +25,9 @@ pub struct V1Found {
     /// Those of the page, in order.
     pub names: Vec<RepoName>,
 }
+
+/// Says whether a name has tags.
+pub type HasTags<'a> = &'a dyn Fn(&RepoName) -> Result<bool>;
 
 impl Registry {
     /// The image that a tag stands for.
@@ -226,43 +230,49 @@ impl Registry {
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
-    /// Names that have tags and that `matches`; page `page` of `n` names, counted from 1.
+    /// Names that have tags and that `matches`; page `page` of `n` names, counted from 1. `matches` is asked on a blocking
+    /// thread, and given what says whether another name has tags, as of the same moment.
     ///
     /// # Errors
-    /// [`Error::RepositoryUnknown`].
-    pub fn v1_search(
+    /// [`Error::RepositoryUnknown`], and those of `matches`.
+    pub async fn v1_search(
         &self,
         repository: &RepoKey,
         page: usize,
         n: usize,
-        mut matches: impl FnMut(&RepoName) -> bool,
+        mut matches: impl FnMut(&RepoName, HasTags<'_>) -> Result<bool> + Send + 'static,
     ) -> Result<V1Found> {
-        let snapshot = self.snapshot()?;
-        known_repository(&snapshot, repository)?;
-        let prefix = prefix::names(repository);
-        let first = (page.saturating_sub(1) as u64).saturating_mul(n as u64);
-        let mut found = V1Found { total: 0, names: Vec::new() };
-        let mut failed = None;
-        snapshot
-            .visit::<Names>(&prefix, &prefix_end(&prefix), |(_, name), id| {
-                if !name.is_waiting_room() && matches(&name) {
-                    match has_tags(&snapshot, id) {
-                        Ok(true) => {}
-                        Ok(false) => return true,
-                        Err(e) => {
-                            failed = Some(e);
-                            return false;
+        let (snapshot, repository) = (self.snapshot()?, repository.clone());
+        known_repository(&snapshot, &repository)?;
+        blocking(move || {
+            let there = |name: &RepoName| {
+                name_id(&snapshot, &repository, name)?.map_or(Ok(false), |id| has_tags(&snapshot, id))
+            };
+            let prefix = prefix::names(&repository);
+            let first = (page.saturating_sub(1) as u64).saturating_mul(n as u64);
+            let mut found = V1Found { total: 0, names: Vec::new() };
+            let mut failed = None;
+            snapshot
+                .visit::<Names>(&prefix, &prefix_end(&prefix), |(_, name), id| {
+                    if name.is_waiting_room() {
+                        return true;
+                    }
+                    match matches(&name, &there).and_then(|matches| Ok(matches && has_tags(&snapshot, id)?)) {
+                        Ok(false) => {}
+                        Ok(true) => {
+                            if found.total >= first && found.names.len() < n {
+                                found.names.push(name);
+                            }
+                            found.total += 1;
                         }
+                        Err(e) => failed = Some(e),
                     }
-                    if found.total >= first && found.names.len() < n {
-                        found.names.push(name);
-                    }
-                    found.total += 1;
-                }
-                true
-            })
-            .map_err(Error::internal)?;
-        failed.map_or(Ok(found), Err)
+                    failed.is_none()
+                })
+                .map_err(Error::internal)?;
+            failed.map_or(Ok(found), Err)
+        })
+        .await
     }
 
     /// Whether a name has tags: what is left of one without is for a collection to take.

@@ -994,3 +994,21 @@ async fn tags_are_listed_beside_one_that_can_not_be_shown() {
     assert_eq!(registry.v1_tags(key(), &a).await.unwrap(), [(tag("good"), image_id(1))]);
     world.verify();
 }
+
+#[tokio::test]
+async fn nobody_takes_all_the_room_that_there_is_for_uploads() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let put = async |caller, n: usize| {
+        let viewer = Viewer { caller, name: None, may_read: NONE, may_write: NONE };
+        let session = format!("session {n}");
+        world.registry.v1_put_json(key(), viewer, &session, &image_id(1), json(1, None)).await
+    };
+    for n in 0..uploads::SESSIONS_OF_ONE_MAX {
+        put(&world.ann, n).await.unwrap();
+    }
+    let beyond = put(&world.ann, usize::MAX).await;
+    assert!(matches!(beyond, Err(Error::Busy { .. })), "{beyond:?}");
+    // Beginning anew is not one more, and others have theirs.
+    put(&world.ann, 0).await.unwrap();
+    put(&world.bob, usize::MAX).await.unwrap();
+}

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256};
-use supercargo_blobs::{StoreError, crash_point};
+use supercargo_blobs::{Share, StoreError, crash_point};
 use supercargo_eventlog::{V1Image, V1Parent};
 use supercargo_layers::{InspectLimits, Tarsum};
 use supercargo_model::v1::ImageJson;
@@ -19,11 +19,14 @@ use uuid::Uuid;
 use super::brought::Brought;
 use super::{TRIES, V1ImageInfo, Viewer, waiting_room};
 use crate::command::Command;
-use crate::leases::ANYWHERE;
+use crate::leases::{ANYWHERE, Principal};
 use crate::pushes::{digest_of, owner};
 use crate::registry::Registry;
 use crate::rules::Bounded;
 use crate::{Error, Result};
+
+/// Upload sessions of images that one user, or one address, may have at a time: two for each image.
+pub(super) const SESSIONS_OF_ONE_MAX: usize = 256;
 
 /// The two upload sessions that an image comes in by.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +77,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ImageJson`], [`Error::ParentUnknown`], [`Error::ChainTooDeep`], [`Error::ImageExists`],
-    /// [`Error::RepositoryUnknown`]; [`Error::Busy`] where there are too many sessions.
+    /// [`Error::RepositoryUnknown`]; [`Error::Busy`] where there are too many sessions, or too many of the caller's.
     pub async fn v1_put_json(
         &self,
         repository: &RepoKey,
@@ -106,7 +109,9 @@ impl Registry {
         }
         let (owner, parts) = (uploads_of(repository), Parts::of(session, id));
         self.discard_part(&owner, parts.layer).await;
-        self.blobs.start_whole(&owner, parts.json, json).await?;
+        let uploader = Principal::of(viewer.caller).to_string();
+        let share = Share { of: &uploader, max: SESSIONS_OF_ONE_MAX };
+        self.blobs.start_whole(&owner, parts.json, share, json).await?;
         crash_point("v1.json");
         Ok(())
     }
@@ -137,7 +142,9 @@ impl Registry {
                 Err(e) => Err(e),
             };
         };
-        self.blobs.start_anew(&owner, parts.layer, Some(before_layer(&json))).await?;
+        let uploader = Principal::of(viewer.caller).to_string();
+        let share = Share { of: &uploader, max: SESSIONS_OF_ONE_MAX };
+        self.blobs.start_anew(&owner, parts.layer, share, Some(before_layer(&json))).await?;
         let room = self.room(repository, &room_name, None)?.unwrap_or_default();
         let over = AtomicBool::new(false);
         let appended =
