@@ -74,6 +74,9 @@ pub(super) fn push(
     if depth as usize > limits::IMAGE_CHAIN_MAX {
         return Err(Error::ChainTooDeep);
     }
+    if let Some(room) = room {
+        check_no_ring(view, room, image)?;
+    }
     let image = V1Image { depth, ..image.clone() };
     check_layers(view, room, std::slice::from_ref(&image))?;
     let bytes = new_bytes(view, room, std::slice::from_ref(&image));
@@ -82,6 +85,28 @@ pub(super) fn push(
     room.check(bytes)?;
     let (repository, name) = (key.clone(), room_name.clone());
     Ok(Decision::done(vec![Event::V1ImagePushed { repository, name, image }]))
+}
+
+/// Refuses an image that would be made from itself: by way of images of the waiting room, whose parents can be what
+/// other names have under the same ids. Such a ring would hold itself for ever.
+fn check_no_ring(view: &mut impl Rows, room: NameId, image: &V1Image) -> Result<()> {
+    // Where nothing in the room was made from it, there is none.
+    if view.row::<Contents>(&(room, image.json)).is_none() {
+        return Ok(());
+    }
+    let mut parent = image.parent;
+    for _ in 0..=limits::IMAGE_CHAIN_MAX {
+        match parent {
+            None => return Ok(()),
+            Some(parent) if parent.json == image.json => {
+                return Err(Error::Invalid(format!("image {} would be made from itself", image.id)));
+            }
+            Some(above) => {
+                parent = view.row::<Images>(&(room, above.json)).and_then(|row| row.image.parent);
+            }
+        }
+    }
+    Err(Error::ChainTooDeep)
 }
 
 /// An image and those that it was made from, down to its base: as the name has them that they are to be in, else as one

@@ -13,6 +13,8 @@ use supercargo_model::{Algorithm, Reference, Tag, media_type};
 use supercargo_projections::tables::{NameIds, NameUsage};
 
 use super::*;
+use crate::command::Command;
+use crate::ledger::Payload;
 use crate::pushes::digest_of;
 use crate::{GcPolicy, ManifestPush, Options, RepositoryChange};
 
@@ -1011,4 +1013,33 @@ async fn nobody_takes_all_the_room_that_there_is_for_uploads() {
     // Beginning anew is not one more, and others have theirs.
     put(&world.ann, 0).await.unwrap();
     put(&world.bob, usize::MAX).await.unwrap();
+}
+
+/// What is made from itself would hold itself for ever.
+#[tokio::test]
+async fn an_image_is_not_made_from_itself_by_way_of_others() {
+    let world = World::new(DockerApiVersion::V1).await;
+    let (registry, ann) = (&world.registry, &world.ann);
+    world.push("x", "t", &[1]).await;
+    let one = registry.v1_image(key(), world.viewer(), &image_id(1)).await.unwrap().image;
+    let two = V1Image {
+        id: image_id(2),
+        json: Digest::sha256([2; 32]),
+        parent: Some(V1Parent { id: one.id, json: one.json }),
+        ..one.clone()
+    };
+    let push = async |image: &V1Image, parent_in: Option<RepoName>| {
+        let command = Command::PushImage {
+            repository: key().clone(),
+            waiting_room: waiting_room(ann),
+            image: Box::new(image.clone()),
+            parent_in,
+        };
+        let payload = Payload::Small(image.json, Bytes::from_static(b"{}"));
+        registry.ledger.submit(ann, command, payload).await
+    };
+    push(&two, Some(name("x"))).await.unwrap();
+    let ring = V1Image { parent: Some(V1Parent { id: two.id, json: two.json }), ..one };
+    let refused = push(&ring, None).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
 }
