@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use supercargo_blobs::{BlobStore, LargeBlob, StoreError, Verified};
-use supercargo_model::{Digest, RepoName, limits};
+use supercargo_model::{Algorithm, Digest, RepoName, limits};
 use supercargo_projections::tables::Blobs;
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -69,9 +69,21 @@ impl Brought {
         });
     }
 
-    /// A session of [`packing`], to be discarded with this.
-    pub(super) fn session(&mut self, blobs: &BlobStore, session: Uuid) {
-        self.sessions.push(Packing { blobs: blobs.clone(), session });
+    /// Starts a session of [`packing`], to be discarded with this.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::DiskFull`].
+    pub(super) async fn start_session(&mut self, blobs: &BlobStore) -> Result<Uuid> {
+        let blobs = blobs.clone();
+        // In a task of its own, which ends also where whoever waits for it goes away: then it drops what it started.
+        let started = tokio::spawn(async move {
+            let session = blobs.start(&packing(), Algorithm::Sha256).await?;
+            Ok::<_, StoreError>(Packing { blobs, session })
+        });
+        let packing = started.await.map_err(Error::internal)??;
+        let session = packing.session;
+        self.sessions.push(packing);
+        Ok(session)
     }
 
     /// All that is in it.

@@ -371,8 +371,7 @@ impl Registry {
     /// Packs a layer anew, by a recipe that always gives the same bytes.
     async fn pack(&self, layer: &Digest, brought: &mut Brought) -> Result<LayerForm> {
         let owner = packing();
-        let session = self.blobs.start(&owner, Algorithm::Sha256).await?;
-        brought.session(&self.blobs, session);
+        let session = brought.start_session(&self.blobs).await?;
         let bytes = self.open_layer(layer)?;
         let (sender, receiver) = mpsc::channel(2);
         let packer = self.unpacking(move |stop| {
