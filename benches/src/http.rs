@@ -152,12 +152,25 @@ impl Connection {
     /// # Errors
     /// [`Error::Connection`] where nobody answers.
     pub async fn open(address: SocketAddr) -> Result<Connection> {
+        Connection::open_by(&http1::Builder::new(), address).await
+    }
+
+    /// Connects, to read small answers and large ones in turn: always into a buffer of this many bytes. Else the client
+    /// begins each large one with small reads again, and that is measured instead of the server.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_with_buffer(address: SocketAddr, bytes: usize) -> Result<Connection> {
+        Connection::open_by(http1::Builder::new().read_buf_exact_size(Some(bytes)), address).await
+    }
+
+    async fn open_by(builder: &http1::Builder, address: SocketAddr) -> Result<Connection> {
         let failed =
             |what: String| Error::Connection { method: "CONNECT".into(), path: address.to_string(), what };
         let stream = TcpStream::connect(address).await.map_err(|e| failed(e.to_string()))?;
         stream.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
         let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
+            builder.handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
         // How it ends is said to whoever sends the next request on it.
         tokio::spawn(connection);
         Ok(Connection { sender, authority: address.to_string() })

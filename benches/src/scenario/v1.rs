@@ -18,6 +18,8 @@ use crate::{Error, Result, docker, docker_v1};
 /// many small ones as a storage driver of those clients takes.
 const LAYERS: [(usize, &str, &[usize]); 2] =
     [(64, "of 64 KiB to 8 MiB", &[64 << 10, 512 << 10, 4 << 20, 8 << 20]), (127, "of 16 KiB", &[16 << 10])];
+/// Bytes that the client reads at a time.
+const READ_BYTES: usize = 256 << 10;
 /// How often the image is pulled in a round: once is over too soon to be measured.
 const PULLS: usize = 5;
 /// At most 1.2 times the time. Of small layers nothing is expected: the protocol asks for each image's JSON as well, and
@@ -68,7 +70,7 @@ async fn measure(settings: &Settings, sizes: &[usize]) -> Result<(Samples<By>, S
         let image = Image::of_layers(round as u64, sizes);
         let chain = docker_v1::chain(&image);
         let tag = format!("r{round}");
-        let mut connection = Connection::open(peer(by).address()).await?;
+        let mut connection = Connection::open_with_buffer(peer(by).address(), READ_BYTES).await?;
         let started = Instant::now();
         match by {
             By::V1 => docker_v1::push(&mut connection, NAME, &tag, &chain).await?,
@@ -86,7 +88,7 @@ async fn measure(settings: &Settings, sizes: &[usize]) -> Result<(Samples<By>, S
     let pulled = alternate(settings.rounds, &[By::V1, By::V2], async |by, round| {
         let (tag, image, chain) =
             images.get(round).ok_or_else(|| Error::Wrong("there is no image to pull".to_owned()))?;
-        let mut connection = Connection::open(peer(by).address()).await?;
+        let mut connection = Connection::open_with_buffer(peer(by).address(), READ_BYTES).await?;
         let started = Instant::now();
         for _ in 0..PULLS {
             match by {
