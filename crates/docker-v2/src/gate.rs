@@ -12,9 +12,9 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::json;
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
-use supercargo_eventlog::{Actor, LoginMethod};
-use supercargo_http::request;
+use supercargo_eventlog::{Actor, Api, LoginMethod};
 use supercargo_http::response::header_value;
+use supercargo_http::{login, request};
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
 
@@ -35,7 +35,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Who is recorded as having done it.
     pub(crate) fn actor(&self) -> Actor {
-        self.login.identity.name().map_or(Actor::Anonymous, |name| Actor::User(name.to_string()))
+        login::actor(&self.login.identity)
     }
 }
 
@@ -173,14 +173,7 @@ impl Surface {
         parts: &Parts,
         credentials: Option<&Credentials>,
     ) -> Result<Login, Refused> {
-        let now = self.registry.now();
-        let login = authority.authenticate(credentials, self.service(), request::client(parts), now).await?;
-        if let Some(upgrade) = &login.upgrade {
-            let caller = self.caller_as(parts, Actor::User(upgrade.user.to_string()));
-            let (user, old, new) = (upgrade.user.clone(), upgrade.replaces.clone(), upgrade.hash.clone());
-            self.registry.upgrade_password(&caller, user, old, new).await;
-        }
-        Ok(login)
+        login::log_in(&self.registry, authority, parts, credentials, self.service(), Api::DockerV2).await
     }
 
     /// What tokens are for here: the repository. A token for another is not taken.

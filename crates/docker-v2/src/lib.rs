@@ -94,15 +94,10 @@ impl Surface {
     }
 
     /// Who is asking. The one place where a request becomes a caller.
+    #[expect(clippy::unused_self, reason = "a surface's callers come through it")]
     fn caller(&self, parts: &Parts) -> Caller {
         let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, Admitted::actor);
-        self.caller_as(parts, actor)
-    }
-
-    /// A caller that is this one for certain.
-    #[expect(clippy::unused_self, reason = "a surface's callers come through it")]
-    fn caller_as(&self, parts: &Parts, actor: Actor) -> Caller {
-        Caller { actor, origin: request::origin(parts, Api::DockerV2) }
+        request::caller(parts, Api::DockerV2, actor)
     }
 
     /// Refuses what is asked of a repository that speaks V1 alone, before anybody is asked to log in: clients that speak

@@ -13,9 +13,9 @@ use serde_json::json;
 use supercargo_access::{
     Access, Authority, Credentials, Login, Method as By, Refused, Resource, Secret, token,
 };
-use supercargo_eventlog::Actor;
+use supercargo_eventlog::{Actor, Api};
 use supercargo_http::body::{BodyStream, ReadError};
-use supercargo_http::response;
+use supercargo_http::{request, response};
 use supercargo_model::account::TokenKind;
 
 use crate::Surface;
@@ -180,7 +180,7 @@ async fn refresh_token(
     let minted = token::mint(TokenKind::Refresh, now).map_err(|e| Failure::internal(e.to_string()))?;
     let client: String = asked.client.as_deref().unwrap_or("a client").replace(char::is_control, "");
     let client = &client[..client.floor_char_boundary(CLIENT_BYTES_MAX)];
-    let caller = surface.caller_as(parts, Actor::User(user.to_string()));
+    let caller = request::caller(parts, Api::DockerV2, Actor::User(user.to_string()));
     surface
         .registry
         .issue_refresh_token(

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod etag;
+pub mod login;
 pub mod range;
 pub mod request;
 pub mod response;

@@ -6,8 +6,8 @@ use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
-use supercargo_eventlog::{Api, Origin};
-use supercargo_registry::{ForwardedHost, Peer, Scheme};
+use supercargo_eventlog::{Actor, Api, Origin};
+use supercargo_registry::{Caller, ForwardedHost, Peer, Scheme};
 
 /// Where the server leaves the request's id. It overwrites what a client may have sent.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,6 +20,11 @@ pub fn id(headers: &HeaderMap) -> Option<&str> {
 /// The client's address; requests that come by no network are local.
 pub fn client(parts: &Parts) -> IpAddr {
     parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
+}
+
+/// Somebody who does something by a request.
+pub fn caller(parts: &Parts, api: Api, actor: Actor) -> Caller {
+    Caller { actor, origin: origin(parts, api) }
 }
 
 /// Through what somebody does something, as records keep it.
