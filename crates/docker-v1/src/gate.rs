@@ -203,6 +203,27 @@ fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
 }
 
 impl Surface {
+    /// Goes to the repository that the client's session is about, at a root where a call says no repository: those about
+    /// images do not. Whose session it is, and what may be done by it, is found out after that.
+    pub(crate) fn follow_session(&mut self, parts: &Parts) {
+        let Some(root) = self.mount.shared.as_mut().filter(|root| !root.keyed) else { return };
+        let verify = |signature: &str| {
+            let authority = self.settings.authority.as_deref();
+            self.settings.sessions.verify(signature, authority, self.registry.now()).ok()
+        };
+        let session = match Sent::parse(&parts.headers) {
+            Ok(Sent::Token(signature)) => verify(&signature),
+            Ok(Sent::Nothing | Sent::Basic(_)) => cookies(parts).find_map(verify),
+            Err(_) => None,
+        };
+        if let Some((session, _)) = session
+            && session.repository != self.mount.repository
+        {
+            root.keyed = true;
+            self.mount.repository = session.repository;
+        }
+    }
+
     /// The session that a cookie says, where it was given to whoever sends it.
     fn cookie(&self, authority: Option<&Authority>, parts: &Parts, whose: &Identity) -> Option<Session> {
         cookies(parts).find_map(|signature| {

@@ -50,6 +50,23 @@ pub fn scheme(parts: &Parts) -> Scheme {
     parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http)
 }
 
+/// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
+/// can be one: then the path alone has to do.
+pub fn root_url(parts: &Parts) -> String {
+    host(parts).map(|host| format!("{}://{host}", scheme(parts).as_str())).unwrap_or_default()
+}
+
+/// What the path of everything but the Docker protocols begins with, as the client asks for it. Left in the extensions of
+/// each request by the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextPath(pub String);
+
+/// What a URL begins with that is meant for the client, with the path of everything but the Docker protocols.
+pub fn base_url(parts: &Parts) -> String {
+    let context = parts.extensions.get::<ContextPath>().map_or("", |context| &context.0);
+    format!("{}{context}", root_url(parts))
+}
+
 /// The host that the client asked, with the port where it is not the scheme's own. `None` where it named none that can be
 /// one.
 pub fn host(parts: &Parts) -> Option<String> {
