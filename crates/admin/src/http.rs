@@ -20,15 +20,15 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use supercargo_access::{Authority, Passwords};
-use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
-use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Origin, Record, RepositoryConfig};
+use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Record, RepositoryConfig};
+use supercargo_http::request;
 use supercargo_model::RepoKey;
 use supercargo_model::account::{Grant, UserName};
-use supercargo_registry::{Caller, Error, Inspection, Peer, Registry};
+use supercargo_registry::{Caller, Error, Inspection, Registry};
 
 use self::gate::Admitted;
 use crate::api::{
@@ -46,7 +46,6 @@ pub const BASE: &str = "/api/supercargo/v1";
 const EXPORT_RECORDS: u64 = 512;
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 type Shared = State<Arc<Admin>>;
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -183,27 +182,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asking, Self::Rejection> {
         let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, |who| who.actor.clone());
-        Ok(Asking(caller(&parts.headers, &parts.extensions, actor)))
+        Ok(Asking(request::caller(parts, Api::Admin, actor)))
     }
 }
 
 fn is_administrator(registry: &Registry, name: &UserName) -> Result<bool, Error> {
     Ok(registry.user(name)?.is_some_and(|user| user.administrator && !user.disabled))
-}
-
-/// Who a request comes from, as it is recorded.
-fn caller(headers: &HeaderMap, extensions: &Extensions, actor: Actor) -> Caller {
-    let text = |name: &HeaderName| {
-        let text = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
-        Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
-    };
-    let origin = Origin {
-        api: Api::Admin,
-        remote: extensions.get::<Peer>().map(|peer| peer.0),
-        user_agent: text(&header::USER_AGENT),
-        request_id: text(&REQUEST_ID),
-    };
-    Caller { actor, origin }
 }
 
 /// Runs what blocks away from the async threads.

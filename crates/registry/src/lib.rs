@@ -11,6 +11,7 @@ mod condition;
 mod decide;
 mod error;
 mod folder;
+mod hosted;
 mod hot;
 #[cfg(test)]
 mod interleavings;
@@ -36,6 +37,7 @@ pub use command::{Collected, GcPolicy, PromotedTag};
 pub use condition::{Condition, Expected};
 pub use error::Error;
 pub use folder::{DATABASE_FILE, DataFolder, OpenError};
+pub use hosted::{Hosted, HostedRepository};
 pub use ledger::WriterOptions;
 pub use maintenance::{ScrubOptions, ScrubProgress, Scrubbed, Swept};
 pub use notice::Notice;
