@@ -182,6 +182,7 @@ fn account_event() -> impl Strategy<Value = Event> {
         user().prop_map(|user| Event::PasswordSet { user, password: None }),
         user().prop_map(|user| Event::UserRemoved { user }),
         group().prop_map(|group| Event::GroupCreated { group, description: String::new() }),
+        group().prop_map(|group| Event::GroupDescribed { group, description: "described".to_owned() }),
         group().prop_map(|group| Event::GroupRemoved { group }),
         (group(), user()).prop_map(|(group, user)| Event::MemberAdded { group, user }),
         (group(), user()).prop_map(|(group, user)| Event::MemberRemoved { group, user }),
