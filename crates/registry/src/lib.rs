@@ -30,7 +30,7 @@ mod stats;
 pub mod v1;
 mod verify;
 
-pub use command::{Collected, GcPolicy};
+pub use command::{Collected, GcPolicy, GroupSettings, UserSettings};
 pub use condition::{Condition, Expected};
 pub use error::Error;
 pub use folder::{DATABASE_FILE, DataFolder, OpenError};
