@@ -10,8 +10,10 @@
 
 pub mod error;
 mod gate;
+pub mod proxy;
 mod respond;
 mod route;
+pub mod setup;
 
 use std::sync::Arc;
 use std::time::Duration;
