@@ -9,8 +9,10 @@
 //! gets no `/v2/`: docker 1.10 and later rule V1 out for a host once its `/v2/` was answered with the header of the V2
 //! API, or with a demand for credentials. So the proxy answers there itself, 404 and nothing else.
 
+pub(crate) mod answer;
 mod apache;
 mod nginx;
+mod settings;
 mod text;
 
 use std::fmt;
@@ -18,8 +20,10 @@ use std::net::IpAddr;
 
 use http::uri::Authority;
 use serde::{Deserialize, Serialize};
-use supercargo_eventlog::DockerApiVersion;
+use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
 use supercargo_model::RepoKey;
+
+pub use self::settings::Settings;
 
 /// How long a proxy waits for the other side to go on, in seconds.
 const TIMEOUT_SECONDS: u32 = 900;
@@ -51,9 +55,18 @@ impl Program {
     }
 }
 
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Program::Nginx => "nginx",
+            Program::Apache => "apache",
+        })
+    }
+}
+
 /// How clients say at the proxy which repository they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Method {
     /// By the port: `registry.example:444/name`, where 444 is the repository's `docker_port`.
     Port,
@@ -97,6 +110,14 @@ impl fmt::Display for Method {
     }
 }
 
+impl TryFrom<String> for Method {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Method, String> {
+        Method::parse(&text)
+    }
+}
+
 /// A repository behind a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -106,6 +127,13 @@ pub struct Repository {
     pub speaks: DockerApiVersion,
     /// The port that is its own.
     pub docker_port: Option<u16>,
+}
+
+impl Repository {
+    /// The one of that key, as it is set.
+    pub fn of(key: RepoKey, config: &RepositoryConfig) -> Repository {
+        Repository { key, speaks: config.docker_api_version, docker_port: config.docker_port }
+    }
 }
 
 /// What a proxy stands before, and how it is reached itself.
@@ -136,6 +164,17 @@ pub struct Description {
 /// Why no configuration comes of a description. The text is for whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptionError {
+    /// Something has no default, and nobody said it.
+    #[error("nobody said {what}: the configuration may, in [proxy], or whoever asks (--{flag})")]
+    Unsaid {
+        /// What it is.
+        what: &'static str,
+        /// The flag that says it.
+        flag: &'static str,
+    },
+    /// An address to listen on is none.
+    #[error("{0:?} is no address that a proxy can listen on, such as 192.0.2.1")]
+    Listen(String),
     /// The server's name is none.
     #[error("{0:?} is no host name, such as registry.example; a port is said apart from it")]
     ServerName(String),
@@ -237,12 +276,16 @@ impl Description {
         Ok(Plan { description: self, sites })
     }
 
-    fn check(&self) -> Result<(), DescriptionError> {
+    /// Whether a configuration can come of it, as far as that does not depend on the repositories.
+    ///
+    /// # Errors
+    /// [`DescriptionError`]
+    pub fn check(&self) -> Result<(), DescriptionError> {
         let host = &self.server_name;
         let authority: Option<Authority> = host.parse().ok();
         let is_host =
             |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | ':' | '[' | ']');
-        if !authority.is_some_and(|it| it.host() == host) || !host.chars().all(is_host) {
+        if authority.is_none_or(|it| it.host() != host) || !host.chars().all(is_host) {
             return Err(DescriptionError::ServerName(host.clone()));
         }
         let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();

@@ -121,18 +121,18 @@ impl Steps<'_> {
         match self.client {
             Client::Docker => vec![
                 self.section(title, Vec::new(), [format!("docker login --username {user} {address}")]),
-                self.stored("~/.docker/config.json", json!({ "auths": { address.to_string(): { "auth": "AUTH" } } })),
+                self.stored("~/.docker/config.json", &json!({ "auths": { address.to_string(): { "auth": "AUTH" } } })),
             ],
             Client::Podman => vec![
                 self.section(title, Vec::new(), [format!("podman login --username {user} {address}")]),
                 self.stored(
                     "${XDG_RUNTIME_DIR}/containers/auth.json",
-                    json!({ "auths": { address.to_string(): { "auth": "AUTH" } } }),
+                    &json!({ "auths": { address.to_string(): { "auth": "AUTH" } } }),
                 ),
             ],
             Client::OldDocker => {
                 let entry = json!({ "auth": "AUTH", "email": "USER@example.test" });
-                let mut stored = self.stored("~/.docker/config.json", json!({ "auths": { address.to_string(): entry } }));
+                let mut stored = self.stored("~/.docker/config.json", &json!({ "auths": { address.to_string(): entry } }));
                 "the same without a prompt; docker 1.7 and later, and before".clone_into(&mut stored.title);
                 stored.files.push(beside("~/.dockercfg", format!("{:#}", json!({ address.to_string(): entry }))));
                 vec![
@@ -164,7 +164,7 @@ impl Steps<'_> {
     }
 
     /// The login in a file, as the client writes it.
-    fn stored(&self, path: &str, content: serde_json::Value) -> Section {
+    fn stored(&self, path: &str, content: &serde_json::Value) -> Section {
         let auth = format!("printf %s '{}:PASSWORD' | base64    # AUTH", self.user());
         self.section(
             "the same without a prompt (PASSWORD may be an access token)",

@@ -4,6 +4,7 @@
 //! [`ways`] says by which addresses it is reached, `clients` what each client is told. What does not: where the
 //! repository and the configuration are read from.
 
+pub(crate) mod answer;
 mod clients;
 pub mod ways;
 
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use supercargo_eventlog::DockerApiVersion;
 use supercargo_model::RepoKey;
 
-use self::ways::Way;
+pub use self::answer::{Format, Parameters};
+use self::ways::{Address, Reached, Way};
 use crate::proxy::Repository;
 
 /// A client, or clients that are told the same.
@@ -82,6 +84,29 @@ pub struct Subject {
     pub accounts: bool,
     /// Who wants to know, where that is known.
     pub user: Option<String>,
+}
+
+impl Subject {
+    /// The repository of that key among all that there are, as clients find it that find the registry at `address`.
+    /// Without accounts, and signed for by an authority that clients know. `None` where there is no such repository.
+    pub fn new(
+        reached: &Reached,
+        address: Address,
+        context: &str,
+        repositories: &[Repository],
+        key: &RepoKey,
+    ) -> Option<Subject> {
+        let repository = repositories.iter().find(|repository| repository.key == *key)?.clone();
+        let entrances = reached.entrances(address, repositories);
+        Some(Subject {
+            ways: entrances.ways(&repository),
+            repository,
+            api: format!("{}://{}{context}", entrances.front.scheme(), entrances.front),
+            authority: None,
+            accounts: false,
+            user: None,
+        })
+    }
 }
 
 /// What is to be done.

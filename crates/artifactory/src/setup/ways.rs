@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use supercargo_eventlog::DockerApiVersion;
 use supercargo_model::RepoKey;
 
-use crate::proxy::Repository;
+use super::Subject;
+use crate::proxy::{self, Method, Repository};
 
 /// A host and a port, and what is spoken there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +85,76 @@ impl fmt::Display for Address {
     }
 }
 
-/// How clients reach the registry, as it is configured.
+/// How the registry is reached, as it is configured.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// What is said of a reverse proxy. Where it has a name, clients come by it.
+    pub proxy: proxy::Settings,
+    /// The repository at the root of a listener that is none's own.
+    pub at_root: RepoKey,
+    /// Whether others are there by the path.
+    pub by_path: bool,
+    /// Hosts below which repositories are: `key.host`.
+    pub server_names: Vec<String>,
+    /// Hosts that are one repository's, with the port where they have one.
+    pub bindings: Vec<(String, RepoKey)>,
+    /// Listeners that are one repository's: whether they speak https, their ports, and whose they are.
+    pub listeners: Vec<(bool, u16, RepoKey)>,
+    /// The file of the authority that the registry made itself, where it did.
+    pub authority: Option<PathBuf>,
+}
+
+impl Reached {
+    /// The entrances of a registry that was found at `address`.
+    pub fn entrances(&self, address: Address, repositories: &[Repository]) -> Entrances {
+        let front = match &self.proxy.server_name {
+            Some(name) => Address { secure: true, host: name.clone(), port: self.proxy.https_port() },
+            None => address,
+        };
+        let is_bound = |port: u16| repositories.iter().any(|repository| repository.docker_port == Some(port));
+        let mut entrances = match (&self.proxy.server_name, self.proxy.method()) {
+            (None, _) => {
+                let secure = front.secure;
+                let hosts = self
+                    .bindings
+                    .iter()
+                    .filter_map(|(host, key)| Some((Address::parse(host, secure)?, key.clone())));
+                let ports = self.listeners.iter().map(|(secure, port, key)| {
+                    (Address { secure: *secure, host: front.host.clone(), port: *port }, key.clone())
+                });
+                let bound = hosts.chain(ports).collect();
+                Entrances {
+                    by_port: true,
+                    by_subdomain: self.server_names.clone(),
+                    bound,
+                    ..Entrances::at(front)
+                }
+            }
+            (Some(_), Method::Port) => Entrances { by_port: true, ..Entrances::at(front) },
+            (Some(name), Method::Subdomain) => {
+                Entrances { by_subdomain: vec![name.clone()], ..Entrances::at(front) }
+            }
+            (Some(_), Method::Path) => Entrances::at(front),
+        };
+        let front = &entrances.front;
+        let is_owned = entrances.by_port && is_bound(front.port)
+            || entrances.bound.iter().any(|(address, _)| address == front);
+        if !is_owned {
+            entrances.at_root = Some(self.at_root.clone());
+            entrances.by_path = self.by_path;
+        }
+        entrances
+    }
+
+    /// The file of the authority that signed for what the guide shows, where clients don't know it.
+    pub fn authority_of(&self, subject: &Subject) -> Option<&Path> {
+        let is_ours = self.proxy.server_name.is_none();
+        let is_secure = subject.ways.first().is_some_and(|way| way.address.secure);
+        self.authority.as_deref().filter(|_| is_ours && is_secure)
+    }
+}
+
+/// How clients reach the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entrances {
     /// Where it is itself.
@@ -124,6 +195,18 @@ impl Serialize for Way {
 }
 
 impl Entrances {
+    /// Nothing but an address.
+    const fn at(front: Address) -> Entrances {
+        Entrances {
+            front,
+            at_root: None,
+            by_path: false,
+            by_port: false,
+            by_subdomain: Vec::new(),
+            bound: Vec::new(),
+        }
+    }
+
     /// The ways to a repository, the one that is its own first.
     pub fn ways(&self, repository: &Repository) -> Vec<Way> {
         let key = &repository.key;
@@ -219,5 +302,71 @@ mod tests {
             Entrances { by_path: false, by_port: false, by_subdomain: Vec::new(), ..entrances.clone() };
         let repository = Repository { key: "other".parse().unwrap(), speaks: v2, docker_port: Some(1) };
         assert_eq!(closed.ways(&repository), []);
+    }
+
+    #[test]
+    fn a_proxy_that_is_known_is_how_clients_come() {
+        let key = |key: &str| -> RepoKey { key.parse().unwrap() };
+        let repository = |name: &str, docker_port| Repository {
+            key: key(name),
+            speaks: DockerApiVersion::V2,
+            docker_port,
+        };
+        let repositories =
+            [repository("first", None), repository("team", Some(444)), repository("own", None)];
+        let direct = Reached {
+            proxy: proxy::Settings::default(),
+            at_root: key("first"),
+            by_path: true,
+            server_names: vec!["images.example".to_owned()],
+            bindings: vec![("own.example:8443".to_owned(), key("own"))],
+            listeners: vec![(false, 5001, key("own"))],
+            authority: None,
+        };
+        let ways = |reached: &Reached, address_: &str| -> Vec<Vec<String>> {
+            let entrances = reached.entrances(address(address_), &repositories);
+            let shown = |ways: Vec<Way>| ways.iter().map(Way::to_string).collect();
+            repositories.iter().map(|repository| shown(entrances.ways(repository))).collect()
+        };
+        assert_eq!(
+            ways(&direct, "http://host.example:5000"),
+            [
+                vec!["first.images.example:5000", "host.example:5000", "host.example:5000/first"],
+                vec!["host.example:444", "team.images.example:5000", "host.example:5000/team"],
+                vec![
+                    "own.example:8443",
+                    "host.example:5001",
+                    "own.images.example:5000",
+                    "host.example:5000/own"
+                ],
+            ]
+        );
+        // Who asks at a repository's own address is told of nothing that is not there.
+        assert_eq!(ways(&direct, "http://host.example:5001")[0], ["first.images.example:5001"]);
+
+        let behind = |method, port| Reached {
+            proxy: proxy::Settings {
+                server_name: Some("proxy.example".to_owned()),
+                docker_reverse_proxy_method: Some(method),
+                ssl_port: Some(port),
+                ..proxy::Settings::default()
+            },
+            ..direct.clone()
+        };
+        let asked = "http://127.0.0.1:5000";
+        assert_eq!(
+            ways(&behind(Method::Port, 443), asked),
+            [
+                vec!["proxy.example", "proxy.example/first"],
+                vec!["proxy.example:444", "proxy.example/team"],
+                vec!["proxy.example/own"],
+            ]
+        );
+        assert_eq!(ways(&behind(Method::Port, 444), asked), [vec![], vec!["proxy.example:444"], vec![]]);
+        assert_eq!(
+            ways(&behind(Method::Subdomain, 443), asked)[2],
+            ["own.proxy.example", "proxy.example/own"]
+        );
+        assert_eq!(ways(&behind(Method::Path, 8443), asked)[1], ["proxy.example:8443/team"]);
     }
 }
