@@ -100,41 +100,37 @@ fn host(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
             text.line("Header always unset Docker-Distribution-Api-Version");
         }
         text.gap();
-        text.line("RewriteEngine On");
+        let pass = |text: &mut Text, path: &str, to: &str| {
+            text.line(format_args!("ProxyPass {path} http://{upstream}{to} retry=0 nocanon"));
+        };
+        let docker = |key: &str| format!("{context}/api/docker/{key}");
         match &site.root {
             Root::Repository(repository) => {
-                rules(text, site, None, &format!("{context}/api/docker/{}", repository.key));
-            }
-            Root::Subdomain => {
-                let (Host::Below(host) | Host::Exactly(host)) = &site.host;
-                text.line("RewriteMap lower int:tolower");
-                let found = format!("^([a-z0-9][a-z0-9.-]*)\\.{}(:[0-9]+)?$", host.replace('.', "\\."));
-                let condition = format!("RewriteCond %{{HTTP_HOST}} \"{found}\" [NC]");
-                rules(text, site, Some(&condition), &format!("{context}/api/docker/{FOUND}"));
-            }
-            Root::Unbound => {
-                text.line("RewriteRule ^/v2$ /v2/ [PT]");
-                for path in ["/_ping", "/v1/", "/v2/"] {
-                    text.line(format_args!("ProxyPass {path} http://{upstream}{path} retry=0 nocanon"));
+                let to = docker(repository.key.as_str());
+                if site.is_v1_alone() {
+                    text.comment(
+                        "docker 1.10 and later try V1 where this is 404, without the V2 API's header and a demand to log in.",
+                    );
+                    text.line("RewriteEngine On");
+                    text.line("RewriteRule ^/v2(/|$) - [R=404,L]");
+                } else {
+                    pass(text, "/v2", &format!("{to}/v2"));
                 }
+                pass(text, "/_ping", &format!("{to}/v1/_ping"));
+                pass(text, "/v1", &format!("{to}/v1"));
             }
+            Root::Subdomain { below } => {
+                text.line("RewriteEngine On");
+                text.line("RewriteMap lower int:tolower");
+                text.line("RewriteRule ^/_ping$ /v1/_ping");
+                let found = format!("^([a-z0-9][a-z0-9.-]*)\\.{}(:[0-9]+)?$", below.replace('.', "\\."));
+                text.line(format_args!("RewriteCond %{{HTTP_HOST}} \"{found}\" [NC]"));
+                text.line(format_args!("RewriteRule ^/(v[12](/.*)?)$ http://{upstream}{}/$1 [P]", docker(FOUND)));
+            }
+            Root::Unbound => ["/_ping", "/v1", "/v2"].into_iter().for_each(|path| pass(text, path, path)),
         }
-        text.line(format_args!("ProxyPass {context}/ http://{upstream}{context}/ retry=0 nocanon"));
+        pass(text, &format!("{context}/"), &format!("{context}/"));
     });
-}
-
-/// The paths of the Docker protocols, as those of one repository.
-fn rules(text: &mut Text, site: &Site<'_>, condition: Option<&str>, to: &str) {
-    text.line("RewriteRule ^/_ping$ /v1/_ping");
-    if site.is_v1_alone() {
-        text.comment("docker 1.10 and later try V1 where this is 404, without the V2 API's header and a demand to log in.");
-        text.line("RewriteRule ^/v2(/|$) - [R=404,L]");
-    } else {
-        text.line("RewriteRule ^/v2$ /v2/");
-    }
-    text.lines(condition);
-    let versions = if site.is_v1_alone() { "v1" } else { "v[12]" };
-    text.line(format_args!("RewriteRule ^/({versions}/.*)$ {to}/$1 [PT]"));
 }
 
 /// The directives that have Apache listen on a port. Where no address was named, 80 and 443 are those of the system's

@@ -269,7 +269,11 @@ impl Description {
                     let host = format!("{}.{}", host_of(&repository.key), self.server_name);
                     site(Host::Exactly(host), self.https_port, Root::Repository(repository))
                 });
-                let rest = site(Host::Below(self.server_name.clone()), self.https_port, Root::Subdomain);
+                let rest = site(
+                    Host::Below(self.server_name.clone()),
+                    self.https_port,
+                    Root::Subdomain { below: &self.server_name },
+                );
                 [front()].into_iter().chain(own).chain([rest]).collect()
             }
         };
@@ -383,8 +387,8 @@ enum Host {
 enum Root<'a> {
     /// A repository's.
     Repository(&'a Repository),
-    /// Those of the repository that is the host's first part.
-    Subdomain,
+    /// Those of the repository that is the host's first part, before this.
+    Subdomain { below: &'a str },
     /// The registry's own, which finds the repository by the path.
     Unbound,
 }
@@ -419,7 +423,7 @@ impl Site<'_> {
                 };
                 format!("{place}: the repository {}, which speaks {speaks}.", repository.key)
             }
-            Root::Subdomain => format!("{place}: the repository KEY, whichever it is."),
+            Root::Subdomain { .. } => format!("{place}: the repository KEY, whichever it is."),
             Root::Unbound => format!("{place}: the API, and images as {place}/KEY/NAME."),
         }
     }

@@ -83,7 +83,7 @@ fn server(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
         let pass = format!("proxy_pass http://{};", description.upstream);
         match &site.root {
             Root::Repository(repository) => locations(text, site, context, repository.key.as_str()),
-            Root::Subdomain => locations(text, site, context, FOUND),
+            Root::Subdomain { .. } => locations(text, site, context, FOUND),
             Root::Unbound => {
                 for location in ["= /_ping", "= /v2", "/v1/", "/v2/"] {
                     text.line(format_args!("location {location} {{ {pass} }}"));
