@@ -16,8 +16,8 @@ use supercargo_registry::{Error, Scheme};
 
 use crate::error::{Code, Failure};
 use crate::gate::{Admitted, SESSION_COOKIE};
-use crate::names::V1Name;
 use crate::{Surface, base, token};
+use supercargo_model::v1::V1Name;
 
 /// Where a client goes on: hosts, each perhaps with a port.
 const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");
@@ -175,7 +175,11 @@ fn hand_out(
     };
     let signature = admitted.token(surface, id, actions)?;
     let name = V1Name::of(admitted.name()?);
-    let (token, challenge) = token::given_out(&signature, name.shown(), actions)?;
+    let called = match surface.mount.key() {
+        None => name.shown().to_owned(),
+        Some(_) => surface.mount.called(admitted.name()?).to_string(),
+    };
+    let (token, challenge) = token::given_out(&signature, &called, actions)?;
     let headers = response.headers_mut();
     headers.insert(token::TOKEN, token);
     headers.insert(header::WWW_AUTHENTICATE, challenge);

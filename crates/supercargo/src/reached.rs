@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use supercargo_artifactory::proxy;
 use supercargo_artifactory::setup::ways::{Address, Reached};
-use supercargo_registry::FIRST_REPOSITORY;
+use supercargo_registry::Scheme;
 
 use crate::config::listen::Listen;
 use crate::config::tls::Source;
@@ -20,9 +20,9 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Whether no repository was named for it.
+    /// Whether it is no repository's own.
     fn is_open(&self) -> bool {
-        self.listen.repository.as_str() == FIRST_REPOSITORY
+        self.listen.repository.is_none()
     }
 
     /// Where it is for others on this machine.
@@ -60,24 +60,31 @@ pub(crate) fn reached(config: &Config, addresses: &[SocketAddr]) -> Reached {
         upstream: upstream.map(|place| place.locally().to_string()),
         ..proxy::Settings::default()
     };
-    let own = places.iter().filter(|place| !place.is_open());
+    let own = places.iter().filter_map(|place| {
+        let repository = place.listen.repository.clone()?;
+        Some((place.secure, place.address.port(), repository))
+    });
+    let bindings = config.bindings.iter().map(|binding| {
+        let port = binding.port.map(|port| format!(":{port}")).unwrap_or_default();
+        (format!("{}{port}", binding.host), binding.repository.clone())
+    });
     let is_ours = matches!(config.tls.source(), Ok(Some(Source::SelfSigned)));
     Reached {
         proxy: config.proxy.settings().or(derived),
-        #[expect(clippy::expect_used, reason = "a constant that a test of the configuration parses")]
-        at_root: FIRST_REPOSITORY.parse().expect("the first repository's key is a key"),
-        by_path: false,
-        server_names: Vec::new(),
-        bindings: Vec::new(),
-        listeners: own
-            .map(|place| (place.secure, place.address.port(), place.listen.repository.clone()))
-            .collect(),
+        at_root: config.default_repository.clone(),
+        by_path: config.repository_path,
+        server_names: config.server_names.clone(),
+        bindings: bindings.collect(),
+        listeners: own.collect(),
         authority: is_ours.then(|| tls::authority_file(&config.data)),
     }
 }
 
-/// Where the server is for others on this machine, by its configuration.
-pub(crate) fn from_here(config: &Config) -> Option<Address> {
+/// Where the server is, by its configuration: as that says, else for others on this machine.
+pub(crate) fn address(config: &Config) -> Option<Address> {
+    if let Some(url) = &config.base_url {
+        return Address::parse(&url.host, url.scheme == Scheme::Https);
+    }
     let places = places(config, &configured(config));
     let place = places.iter().find(|place| place.is_open()).or(places.first())?;
     let address = place.locally();

@@ -3,6 +3,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use supercargo_http::request;
 use supercargo_model::RepoKey;
 
 use super::ways::Address;
@@ -44,13 +45,14 @@ pub(crate) async fn answer(surface: &Surface, asked: &Asked, key: &RepoKey) -> R
     if admitted.reads_nothing_in(key) && !admitted.is_administrator() {
         return Err(Failure::new(Code::NotFound));
     }
-    let Some(address) = Address::of_url(&surface.base_url(&asked.parts)) else {
+    let api = request::base_url(&asked.parts);
+    let Some(address) = Address::of_url(&api) else {
         return Err(Failure::invalid("name the host that you ask: the guide says how it is reached"));
     };
     let repositories = surface.registry.repositories()?;
     let repositories: Vec<_> =
         repositories.into_iter().map(|it| Repository::of(it.key, &it.config)).collect();
-    let subject = Subject::new(&settings.reached, address, &settings.context, &repositories, key);
+    let subject = Subject::new(&settings.reached, (address, &api), &settings.context, &repositories, key);
     let mut subject = subject.ok_or_else(|| supercargo_registry::Error::RepositoryUnknown(key.clone()))?;
     if let Some(file) = settings.reached.authority_of(&subject) {
         let read = tokio::fs::read_to_string(file).await;

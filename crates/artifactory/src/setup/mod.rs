@@ -87,11 +87,12 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The repository of that key among all that there are, as clients find it that find the registry at `address`.
-    /// Without accounts, and signed for by an authority that clients know. `None` where there is no such repository.
+    /// The repository of that key among all that there are, as clients find it that find the registry at `address`, and
+    /// its own API at the URL `api`. Without accounts, and signed for by an authority that clients know. `None` where there
+    /// is no such repository.
     pub fn new(
         reached: &Reached,
-        address: Address,
+        (address, api): (Address, &str),
         context: &str,
         repositories: &[Repository],
         key: &RepoKey,
@@ -101,7 +102,10 @@ impl Subject {
         Some(Subject {
             ways: entrances.ways(&repository),
             repository,
-            api: format!("{}://{}{context}", entrances.front.scheme(), entrances.front),
+            api: match &reached.proxy.server_name {
+                Some(_) => format!("{}://{}{context}", entrances.front.scheme(), entrances.front),
+                None => api.to_owned(),
+            },
             authority: None,
             accounts: false,
             user: None,

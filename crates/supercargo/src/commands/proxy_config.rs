@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use serde_json::json;
-use supercargo_artifactory::DEFAULT_CONTEXT;
 use supercargo_artifactory::proxy::{Method, Program, Repository, Settings};
 
 use super::Common;
@@ -77,20 +76,21 @@ impl Args {
 /// # Errors
 /// [`Failure`], as its variants say.
 pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let config = args.place.config(common)?;
+    let context = config.artifactory.context.as_str();
     let text = match args.place.open(common)? {
         Backend::Remote(remote) => {
             let program = args.program;
-            let path = format!("{DEFAULT_CONTEXT}/api/system/configuration/reverseProxy/{program}");
+            let path = format!("{context}/api/system/configuration/reverseProxy/{program}");
             remote.text(&path, &args.settings())?
         }
         Backend::Local(local) => {
-            let config = args.place.config(common)?;
             let reached = reached::reached(&config, &reached::configured(&config));
             let repositories = local.registry.repositories()?;
             let repositories =
                 repositories.into_iter().map(|it| Repository::of(it.key, &it.config)).collect();
             let settings = args.settings().or(reached.proxy);
-            let description = settings.describe(DEFAULT_CONTEXT, repositories);
+            let description = settings.describe(context, repositories);
             let text = description.and_then(|description| description.write(args.program));
             text.map_err(|error| Failure::Usage(error.to_string()))?
         }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use supercargo_artifactory::DEFAULT_CONTEXT;
 use supercargo_artifactory::proxy::Repository;
 use supercargo_artifactory::setup::ways::Address;
 use supercargo_artifactory::setup::{Client, Format, Parameters, Subject, guide};
@@ -50,24 +49,29 @@ fn address(text: &str) -> Result<Address, &'static str> {
 /// # Errors
 /// [`Failure`], as its variants say.
 pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
+    let config = args.place.config(common)?;
+    let context = config.artifactory.context.as_str();
     match args.place.open(common)? {
         Backend::Remote(remote) => {
             let format = if common.json { Format::Json } else { Format::Text };
             let parameters = Parameters { client: args.client, format };
-            let path = format!("{DEFAULT_CONTEXT}/api/setup/{}", args.key);
+            let path = format!("{context}/api/setup/{}", args.key);
             output::line(remote.text(&path, &parameters)?.trim_end())
         }
         Backend::Local(local) => {
-            let config = args.place.config(common)?;
             let reached = reached::reached(&config, &reached::configured(&config));
-            let here = || reached::from_here(&config);
-            let address = args.url.clone().or_else(here).ok_or_else(|| {
+            let here = || reached::address(&config);
+            let address: Address = args.url.clone().or_else(here).ok_or_else(|| {
                 Failure::Usage("no listener serves: say where clients reach the server with --url".to_owned())
             })?;
+            let api = match (&args.url, &config.base_url) {
+                (None, Some(url)) => url.to_string(),
+                _ => format!("{}://{address}{context}", address.scheme()),
+            };
             let repositories = local.registry.repositories()?;
             let repositories: Vec<Repository> =
                 repositories.into_iter().map(|it| Repository::of(it.key, &it.config)).collect();
-            let subject = Subject::new(&reached, address, DEFAULT_CONTEXT, &repositories, &args.key);
+            let subject = Subject::new(&reached, (address, &api), context, &repositories, &args.key);
             let mut subject = match subject {
                 Some(subject) => subject,
                 // The registry has its own words for it.
