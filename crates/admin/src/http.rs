@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
@@ -32,9 +32,9 @@ use supercargo_registry::{Caller, Error, Inspection, Registry};
 
 use self::gate::Admitted;
 use crate::api::{
-    GcParameters, InspectParameters, LogQuery, NameParameters, NamesParameters, PruneParameters,
-    RangeParameters, RemoveParameters, RepositoryChange, ScrubParameters, TagParameters, TagsParameters,
-    VerifyParameters,
+    GcParameters, InspectParameters, LogQuery, MigrationParameters, NameParameters, NamesParameters,
+    PromotionParameters, PruneParameters, RangeParameters, RemoveParameters, RepositoryChange,
+    ScrubParameters, TagParameters, TagsParameters, VerifyParameters,
 };
 use crate::error::Refusal;
 use crate::ops;
@@ -88,6 +88,8 @@ pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Rou
         .route("/repositories/{key}/tags", get(tags))
         .route("/repositories/{key}/history", get(tag_history))
         .route("/repositories/{key}/inspect", get(inspect))
+        .route("/repositories/{key}/promote", post(promote))
+        .route("/repositories/{key}/migrate", post(migrate))
         .merge(accounts::routes())
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint"))
         .method_not_allowed_fallback(async || {
@@ -443,6 +445,38 @@ async fn tags(
 ) -> Answer<crate::api::TagsPage> {
     let registry = Arc::clone(&admin.registry);
     answer(blocking(move || ops::tags(&registry, &key, &parameters)).await)
+}
+
+async fn promote(
+    State(admin): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    parameters: Result<Json<PromotionParameters>, JsonRejection>,
+) -> Answer<Vec<supercargo_registry::PromotedTag>> {
+    let registry = Arc::clone(&admin.registry);
+    answer(ops::promote(&registry, &caller, &key, &body(parameters)?).await)
+}
+
+/// Lines of JSON: how far it is, and in the end what came of it, or what stopped it. What could not begin is refused as
+/// everything is.
+async fn migrate(
+    State(admin): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    parameters: Result<Json<MigrationParameters>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let mut steps = ops::migrate(&admin.registry, caller, key, body(parameters)?);
+    let first = steps.next().await.transpose()?;
+    let steps = stream::iter(first).map(Ok).chain(steps);
+    let lines = steps.map(|step| {
+        let mut line = match step {
+            Ok(step) => serde_json::to_vec(&step)?,
+            Err(error) => serde_json::to_vec(&Refusal::from(error).body())?,
+        };
+        line.push(b'\n');
+        Ok::<_, std::io::Error>(Bytes::from(line))
+    });
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response())
 }
 
 async fn tag_history(

@@ -169,12 +169,18 @@ async fn with_registry(
     let sessions = tokio::task::spawn_blocking(move || accounts::sessions(&data));
     let sessions = sessions.await.map_err(Failure::failed)??;
     let v1 = supercargo_docker_v1::Settings { authority: authority.clone(), sessions, body_timeout };
+    let artifactory = supercargo_artifactory::Settings {
+        authority: authority.clone(),
+        body_timeout,
+        context: config.artifactory.context.as_str().to_owned(),
+    };
     let mut listeners = Vec::new();
     let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;
     let mut self_signed = Vec::new();
     let protocol = supercargo_docker_v2::router(Arc::clone(registry), v2);
     let router = with_cors(protocol, &config.http.cors_origins)
         .merge(supercargo_docker_v1::router(Arc::clone(registry), v1))
+        .merge(supercargo_artifactory::router(Arc::clone(registry), artifactory))
         .merge(supercargo_admin::router(Arc::clone(registry), authority));
     warn_of_missing(config, registry);
     for Bound { listen, spoken, listener } in bound {
