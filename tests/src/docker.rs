@@ -43,18 +43,31 @@ impl Docker {
     /// less.
     #[track_caller]
     pub fn start_trusting(port: u16, authority: Option<&Path>) -> Docker {
+        let hosts = format!("127.0.0.1 localhost\n::1 {TRUSTING_HOST}\n");
+        Docker::start_seeing(&hosts, &format!("{TRUSTING_HOST}:{port}"), authority)
+    }
+
+    /// Like [`Docker::start`], for a daemon that knows hosts by these names at 127.0.0.1.
+    #[track_caller]
+    pub fn start_knowing(names: &[&str]) -> Docker {
+        Docker::start_seeing(&format!("127.0.0.1 localhost {}\n", names.join(" ")), "", None)
+    }
+
+    /// A daemon that sees these hosts, and trusts the authority in that file for that one.
+    #[track_caller]
+    fn start_seeing(hosts: &str, trusting: &str, authority: Option<&Path>) -> Docker {
         // The daemon's places for this are fixed: it gets others in their stead, which nobody else sees.
         let script = r#"
             set -eu
             mkdir -p /etc/docker
             mount -t tmpfs none /etc/docker
-            if [ -n "$2" ]; then install -D -m 644 "$2" "/etc/docker/certs.d/$1/ca.crt"; fi
-            printf '127.0.0.1 localhost\n::1 %s\n' "${1%:*}" >/etc/docker/hosts
+            if [ -n "$3" ]; then install -D -m 644 "$3" "/etc/docker/certs.d/$2/ca.crt"; fi
+            printf '%s' "$1" >/etc/docker/hosts
             mount --bind /etc/docker/hosts /etc/hosts
-            shift 2
+            shift 3
             exec "$@""#;
         let mut command = require("unshare");
-        command.args(["--mount", "sh", "-c", script, "sh", &format!("{TRUSTING_HOST}:{port}")]);
+        command.args(["--mount", "sh", "-c", script, "sh", hosts, trusting]);
         command.arg(authority.map_or("", path_text)).arg(require("dockerd").get_program());
         Docker::start_with(command)
     }
