@@ -105,8 +105,8 @@ impl Registry {
     /// # Errors
     /// [`Error::RepositoryUnknown`].
     pub fn name_meant(&self, repository: &RepoKey, name: &RepoName) -> Result<RepoName> {
-        let version = self.docker_api_version(repository)?;
-        match version.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))? {
+        let hosted = self.hosted()?.get(repository);
+        match hosted.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.docker_api_version {
             DockerApiVersion::V2 => Ok(name.clone()),
             DockerApiVersion::Both if self.has_tags(repository, name)? => Ok(name.clone()),
             DockerApiVersion::V1 | DockerApiVersion::Both => {

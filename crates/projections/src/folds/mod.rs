@@ -153,7 +153,7 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
         }
         Event::V1ImageDeleted { repository, name, digest, .. } => {
             if let Some(name) = names::find(state, repository, name) {
-                images::removed(state, name, *digest, at);
+                images::removed(state, name, *digest, at, at);
                 names::settle(state, name);
             }
         }
@@ -190,6 +190,7 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
             state.put::<PermissionTargets>(target, permissions.clone());
         }
         Event::PermissionTargetRemoved { target } => state.remove::<PermissionTargets>(target),
+        Event::GroupDescribed { group, description } => accounts::group_described(state, group, description),
     }
 }
 

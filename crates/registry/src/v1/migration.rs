@@ -363,7 +363,8 @@ impl Registry {
             return Err(Error::Invalid("a tag without the name that it is of: say which".to_owned()));
         }
         let version = |key: &RepoKey| {
-            self.docker_api_version(key)?.ok_or_else(|| Error::RepositoryUnknown(key.clone()))
+            let hosted = self.hosted()?.get(key).ok_or_else(|| Error::RepositoryUnknown(key.clone()));
+            hosted.map(|hosted| hosted.docker_api_version)
         };
         let wrong = |repository: &RepoKey, version, why| {
             Err(Error::WrongProtocol { repository: repository.clone(), version, why })
