@@ -61,10 +61,9 @@ pub fn root_url(parts: &Parts) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextPath(pub String);
 
-/// What a URL begins with that is meant for the client, with the path of everything but the Docker protocols: `context`,
-/// unless a proxy or the configuration says another.
-pub fn base_url(parts: &Parts, context: &str) -> String {
-    let context = parts.extensions.get::<ContextPath>().map_or(context, |context| &context.0);
+/// What a URL begins with that is meant for the client, with the path of everything but the Docker protocols.
+pub fn base_url(parts: &Parts) -> String {
+    let context = parts.extensions.get::<ContextPath>().map_or("", |context| &context.0);
     format!("{}{context}", root_url(parts))
 }
 
