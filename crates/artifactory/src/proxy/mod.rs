@@ -286,10 +286,7 @@ impl Description {
     /// [`DescriptionError`]
     pub fn check(&self) -> Result<(), DescriptionError> {
         let host = &self.server_name;
-        let authority: Option<Authority> = host.parse().ok();
-        let is_host =
-            |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | ':' | '[' | ']');
-        if authority.is_none_or(|it| it.host() != host) || !host.chars().all(is_host) {
+        if host_and_port(host).is_none_or(|it| it.host() != host) {
             return Err(DescriptionError::ServerName(host.clone()));
         }
         let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
@@ -301,13 +298,13 @@ impl Description {
                 return Err(DescriptionError::Path { what, path: path.clone() });
             }
         }
-        let upstream: Option<Authority> = self.upstream.parse().ok();
-        if !upstream.is_some_and(|it| it.port_u16().is_some() && !it.as_str().contains(['@', '$'])) {
+        if host_and_port(&self.upstream).is_none_or(|it| it.port_u16().is_none()) {
             return Err(DescriptionError::Upstream(self.upstream.clone()));
         }
         let is_part = |part: &str| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            !part.is_empty() && part.bytes().all(is_plain)
+            let is_plain =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+            !matches!(part, "" | "." | "..") && part.bytes().all(is_plain)
         };
         let mut parts = self.context.split('/');
         if parts.next() != Some("") || !parts.all(is_part) {
@@ -325,6 +322,14 @@ impl Description {
         }
         Ok(())
     }
+}
+
+/// A host, perhaps with a port, of characters that mean nothing to either program.
+pub(crate) fn host_and_port(text: &str) -> Option<Authority> {
+    let is_plain =
+        |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '[' | ']');
+    let authority: Authority = text.chars().all(is_plain).then(|| text.parse().ok())??;
+    (!authority.host().is_empty()).then_some(authority)
 }
 
 /// The repositories that have ports, by port.
