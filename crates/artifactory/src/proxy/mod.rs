@@ -68,7 +68,7 @@ impl fmt::Display for Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Method {
-    /// By the port: `registry.example:444/name`, where 444 is the repository's `docker_port`.
+    /// By the port: `registry.example:444/name`, where 444 is the repository's `docker-port`.
     Port,
     /// By the host: `key.registry.example/name`.
     Subdomain,
@@ -199,7 +199,7 @@ pub enum DescriptionError {
     #[error("0 is no port that a proxy can listen on")]
     NoPort,
     /// Two listen on one port.
-    #[error("{first} and {second} both have port {port}: give one of them another (`docker_port`)")]
+    #[error("{first} and {second} both have port {port}: give one of them another (`docker-port`)")]
     PortTaken {
         /// The port.
         port: u16,
@@ -450,7 +450,7 @@ impl Plan<'_> {
         match description.method {
             Method::Port => {
                 let others = description.repositories.iter().filter(|it| it.docker_port.is_none());
-                lines.extend(listed("Without a port of their own (`docker_port`): ", others));
+                lines.extend(listed("Without a port of their own (`docker-port`): ", others));
             }
             Method::Path => {
                 let old = description.repositories.iter().filter(|it| it.speaks == DockerApiVersion::V1);

@@ -36,7 +36,7 @@ fn part<'t>(text: &'t str, heading: &str) -> &'t str {
 fn every_port_is_a_server_of_its_repository() {
     let text = description(Method::Port).write(Program::Nginx).unwrap();
     assert_eq!(text.matches("\nserver {").count(), 3, "{text}");
-    assert!(text.contains("# Without a port of their own (`docker_port`): unbound."), "{text}");
+    assert!(text.contains("# Without a port of their own (`docker-port`): unbound."), "{text}");
     for (heading, port, host, key) in [
         ("registry.example", 443, "$host", "docker-local"),
         ("registry.example:444", 444, "$host:444", "legacy"),
@@ -85,6 +85,14 @@ fn every_port_is_a_server_of_its_repository() {
         assert!(mixed.contains(&line), "{mixed}");
     }
     assert!(!mixed.contains("Docker-Distribution-Api-Version"), "{mixed}");
+}
+
+#[test]
+fn the_documentation_shows_what_is_written() {
+    const DOCUMENTATION: &str = include_str!("../../../../docs/reverse-proxies.md");
+    let text = description(Method::Port).write(Program::Nginx).unwrap();
+    let legacy = part(&text, "registry.example:444").trim_end();
+    assert!(DOCUMENTATION.contains(&format!("```nginx\n{legacy}\n```")), "write it into the page:\n{legacy}");
 }
 
 #[test]
