@@ -8,6 +8,7 @@ mod client_certificates;
 mod clients;
 mod connections;
 mod generated;
+mod guides;
 mod http2;
 mod logins;
 mod proxy;
