@@ -2,7 +2,7 @@
 //!
 //! What lives here: the description, what has to be true of it, and the plan that comes of it: which servers there are,
 //! on which ports, and what each does with the paths of the Docker protocols. The plan is one for both programs;
-//! [`nginx`] and [`apache`] write it down, each in its own language. What does not: where a description comes from.
+//! `nginx` and `apache` write it down, each in its own language. What does not: where a description comes from.
 //!
 //! All servers do the same with what concerns one repository: `/v1/` and `/v2/` become that repository's paths below
 //! `<context>/api/docker/<key>/`, and everything below the context is passed on. A repository that speaks V1 alone

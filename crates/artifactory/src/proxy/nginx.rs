@@ -88,7 +88,7 @@ fn server(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
                 locations(text, site, &base_url, &format!("{context}/api/docker/{}", repository.key));
             }
             Root::Subdomain { .. } => {
-                locations(text, site, &base_url, &format!("{context}/api/docker/{FOUND}"))
+                locations(text, site, &base_url, &format!("{context}/api/docker/{FOUND}"));
             }
             Root::Unbound => text.line(format_args!("location ~ ^/(v1|v2|_ping)(/|$) {{ {pass} }}")),
         }
