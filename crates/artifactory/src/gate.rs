@@ -60,6 +60,11 @@ impl Admitted {
         self.may(repository, name, Actions::READ)
     }
 
+    /// Whether they may set properties of what belongs to a name.
+    pub(crate) fn may_annotate(&self, repository: &RepoKey, name: &RepoName) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.may_annotate(repository, name))
+    }
+
     /// What they may do, to be asked on another thread; `None` where everybody may do everything.
     pub(crate) fn rights(&self) -> Option<Arc<Rights>> {
         self.rights.clone()
@@ -121,11 +126,9 @@ impl<'r> Need<'r> {
             | Route::EncryptedPassword
             | Route::ListTokens
             | Route::CreateToken
-            | Route::CreateAccessToken
             | Route::GetToken { .. }
             | Route::DeleteToken { .. }
             | Route::RevokeToken
-            | Route::RevokeAccessToken
             | Route::GetUser { .. } => Need::Somebody,
             Route::GetSetup { repository }
             | Route::GetRepository { repository }

@@ -6,6 +6,8 @@
 pub mod accounts;
 pub mod body;
 pub mod etag;
+pub mod page;
+pub mod query;
 pub mod range;
 pub mod request;
 pub mod response;
