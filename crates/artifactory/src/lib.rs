@@ -11,6 +11,7 @@
 pub mod error;
 mod gate;
 mod listings;
+mod promote;
 mod repositories;
 mod respond;
 mod route;
@@ -145,7 +146,8 @@ impl Surface {
             Route::GetToken { token } => token::get(self, &asked, *token),
             Route::DeleteToken { token } => token::delete(self, &asked, *token).await,
             Route::RevokeToken => token::revoke(self, &asked).await,
-            Route::Promote { .. } | Route::Migrate { .. } => Err(asked.unanswered()),
+            Route::Promote { repository } => promote::promote(self, &asked, repository).await,
+            Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
             Route::GetItem { .. }
             | Route::SetProperties { .. }
             | Route::RemoveProperties { .. }

@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use serde_json::json;
 use supercargo_http::page::{PageNumberInvalid, PageRequest, next_link};
 use supercargo_http::query::Query;
+use supercargo_http::request;
 use supercargo_http::response::{self, header_value};
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Error;
@@ -31,7 +32,8 @@ pub(crate) fn names(surface: &Surface, asked: &Asked, key: &RepoKey) -> Result<R
     let entries: Vec<&str> = names.entries.iter().map(RepoName::as_str).collect();
     let mut response = response::json(StatusCode::OK, json!({ "repositories": entries }).to_string());
     if let Some(last) = names.entries.last().filter(|_| names.more) {
-        let link = next_link(asked.parts.uri.path(), page.n, last.as_str(), None);
+        let path = format!("{}/api/docker/{key}/v2/_catalog", request::base_url(&asked.parts));
+        let link = next_link(&path, page.n, last.as_str(), None);
         response.headers_mut().insert(header::LINK, header_value(link)?);
     }
     Ok(response)
@@ -56,7 +58,8 @@ pub(crate) fn tags(
     })?;
     let mut response = response::json(StatusCode::OK, tags.body.clone());
     if let Some(last) = tags.next.as_ref().filter(|_| page.n > 0) {
-        let link = next_link(asked.parts.uri.path(), page.n, last.as_str(), None);
+        let path = format!("{}/api/docker/{key}/v2/{name}/tags/list", request::base_url(&asked.parts));
+        let link = next_link(&path, page.n, last.as_str(), None);
         response.headers_mut().insert(header::LINK, header_value(link)?);
     }
     Ok(response)

@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
 use supercargo_http::query::Query;
+use supercargo_http::request;
 use supercargo_model::{PathPattern, RepoKey};
 use supercargo_registry::{Error, RepositoryChange, RepositoryInfo};
 
@@ -24,7 +25,7 @@ const OURS: &str = "supercargo";
 pub(crate) fn list(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
     let query = Query::parse(asked.parts.uri.query());
     let is = |key: &str, value: &str| query.get(key).is_none_or(|asked| asked.eq_ignore_ascii_case(value));
-    let base = surface.base_url(&asked.parts);
+    let base = request::base_url(&asked.parts);
     let shown = is("type", "local") && is("packageType", "docker");
     let all = if shown { surface.registry.repositories()? } else { Vec::new() };
     let readable = all.iter().filter(|info| !asked.admitted.reads_nothing_in(&info.key));
@@ -70,7 +71,11 @@ pub(crate) async fn update(surface: &Surface, asked: &Asked, key: &RepoKey) -> R
     // One that speaks both is shown as V2, so a client that sends back what it was shown means to leave it.
     if change.docker_api_version == Some(DockerApiVersion::V2)
         && !in_our_words
-        && surface.registry.docker_api_version(key)? == Some(DockerApiVersion::Both)
+        && surface
+            .registry
+            .hosted()?
+            .get(key)
+            .is_some_and(|known| known.docker_api_version == DockerApiVersion::Both)
     {
         change.docker_api_version = None;
     }

@@ -3,6 +3,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
+use supercargo_http::request;
 
 use crate::error::Failure;
 use crate::respond::{self, content_type};
@@ -43,7 +44,7 @@ pub(crate) fn info(surface: &Surface, asked: &Asked) -> Result<Response, Failure
         "Supercargo {}, with the interface of Artifactory {ARTIFACTORY_VERSION}\nbase URL: {}\naccess: {access}\n\
          users: {users}\nrepositories: {}\nnames: {names}\nbytes: {bytes}\n",
         env!("CARGO_PKG_VERSION"),
-        surface.base_url(&asked.parts),
+        request::base_url(&asked.parts),
         repositories.len(),
     );
     Ok(respond::text(StatusCode::OK, text))

@@ -11,7 +11,7 @@ use supercargo_access::{Authority, AuthoritySettings, Passwords, Secret, Session
 use supercargo_eventlog::event::TokenUse;
 use supercargo_http::accounts::RegistryDirectory;
 use supercargo_model::Timestamp;
-use supercargo_model::account::{TokenId, TokenKind, UserName};
+use supercargo_model::account::{TokenKind, UserName};
 use supercargo_registry::{Api, Caller, Registry};
 
 use crate::failure::Failure;

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use supercargo_http::query::Query;
+use supercargo_http::request;
 use supercargo_model::account::{GroupName, UserName};
 use supercargo_registry::{Error, GroupSettings};
 
@@ -29,7 +30,7 @@ struct SentGroup {
 
 /// `GET api/security/groups`
 pub(crate) fn list(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
-    let base = surface.base_url(&asked.parts);
+    let base = request::base_url(&asked.parts);
     let groups = surface.registry.groups()?.into_iter().map(|(name, _)| {
         let uri = format!("{base}/api/security/groups/{name}");
         json!({ "name": name, "uri": uri })

@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use supercargo_http::request;
 use supercargo_model::account::{
     GroupName, PermissionTarget, PermissionTargetName, TargetActions, TargetRepositories, UserName,
 };
@@ -43,7 +44,7 @@ struct Principals {
 
 /// `GET api/security/permissions`
 pub(crate) fn list(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
-    let base = surface.base_url(&asked.parts);
+    let base = request::base_url(&asked.parts);
     let targets = surface.registry.permission_targets()?.into_iter().map(|(name, _)| {
         let uri = format!("{base}/api/security/permissions/{}", encoded(&name));
         json!({ "name": name, "uri": uri })

@@ -43,7 +43,7 @@ struct SentPasswords {
 
 /// `GET api/security/users`
 pub(crate) fn list(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
-    let base = surface.base_url(&asked.parts);
+    let base = request::base_url(&asked.parts);
     let users = surface.registry.users()?.into_iter().map(|(name, _)| {
         let uri = format!("{base}/api/security/users/{name}");
         json!({ "name": name, "uri": uri, "realm": REALM })

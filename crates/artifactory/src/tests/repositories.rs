@@ -139,7 +139,8 @@ async fn one_that_speaks_both_is_shown_as_v2_and_stays_as_it_is() {
         (&both["dockerApiVersion"], &both["supercargo"]["docker-api-version"]),
         (&json!("V2"), &json!("both"))
     );
-    let speaks = async || fixture.registry.docker_api_version(&key()).unwrap();
+    let speaks =
+        async || fixture.registry.hosted().unwrap().get(&key()).map(|known| known.docker_api_version);
     for unchanged in [both.clone(), json!({ "dockerApiVersion": "V2" })] {
         assert_eq!(put(&fixture, "POST", "docker-local", &unchanged).await.0, 200);
         assert_eq!(speaks().await, Some(DockerApiVersion::Both));
@@ -152,7 +153,10 @@ async fn one_that_speaks_both_is_shown_as_v2_and_stays_as_it_is() {
         200
     );
     let b = RepoKey::parse("b").unwrap();
-    assert_eq!(fixture.registry.docker_api_version(&b).unwrap(), Some(DockerApiVersion::Both));
+    assert_eq!(
+        fixture.registry.hosted().unwrap().get(&b).map(|known| known.docker_api_version),
+        Some(DockerApiVersion::Both)
+    );
 }
 
 #[tokio::test]

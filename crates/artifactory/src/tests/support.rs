@@ -8,6 +8,7 @@ use serde_json::Value;
 use supercargo_access::{AuthoritySettings, HashCost, PasswordSettings, Secret, SigningKeys};
 use supercargo_eventlog::{Api, DockerApiVersion, Log as _, RepositoryConfig};
 use supercargo_http::accounts::RegistryDirectory;
+use supercargo_http::request::ContextPath;
 use supercargo_model::account::{Actions, Grant, Grantee, UserName};
 use supercargo_model::{Pattern, Reference, RepoKey, RepoName, Tag, media_type};
 use supercargo_registry::{Caller, ManifestPush, Options};
@@ -123,7 +124,8 @@ impl Fixture {
         let mut request = http::Request::builder()
             .method(method)
             .uri(format!("/artifactory/{path}"))
-            .header("host", "registry.example:8081");
+            .header("host", "registry.example:8081")
+            .extension(ContextPath(DEFAULT_CONTEXT.to_owned()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

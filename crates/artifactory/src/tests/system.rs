@@ -34,7 +34,7 @@ async fn what_does_not_speak_v2_is_listed_without_its_header() {
     assert_eq!(catalog.header("docker-distribution-api-version"), "");
     let first = fixture.ask_as("root", "GET", &path("_catalog?n=1")).await;
     assert_eq!(first.text(), r#"{"repositories":["other"]}"#);
-    let link = "</artifactory/api/docker/docker-local/v2/_catalog?n=1&last=other>; rel=\"next\"";
+    let link = "<http://registry.example:8081/artifactory/api/docker/docker-local/v2/_catalog?n=1&last=other>; rel=\"next\"";
     assert_eq!(first.header("link"), link);
     let tags = fixture.ask_as("reader", "GET", &path("team/a/tags/list?n=1")).await;
     assert_eq!(tags.text(), r#"{"name":"team/a","tags":["1"]}"#);

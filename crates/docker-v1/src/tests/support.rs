@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use supercargo_access::{AuthoritySettings, HashCost, PasswordSettings, SigningKeys};
-use supercargo_eventlog::{Api, RepositoryConfig};
+use supercargo_eventlog::{Api, DockerApiVersion, RepositoryConfig};
 use supercargo_http::accounts::RegistryDirectory;
 use supercargo_model::account::{Actions, Grant, Grantee, UserName};
 use supercargo_model::{Pattern, RepoName};
@@ -24,7 +24,6 @@ pub(super) struct Fixture {
     pub(super) router: Router,
     pub(super) registry: Arc<Registry>,
     pub(super) settings: Settings,
-    pub(super) prefix: &'static str,
     _folder: tempfile::TempDir,
 }
 
@@ -66,7 +65,7 @@ impl Answer {
 impl Fixture {
     /// With a repository that speaks this, where everybody may do everything.
     pub(super) async fn new(version: DockerApiVersion) -> Fixture {
-        Fixture::below("", version, false).await
+        Fixture::made(version, false).await
     }
 
     pub(super) async fn v1() -> Fixture {
@@ -75,7 +74,7 @@ impl Fixture {
 
     /// With accounts: an administrator `root`, and users who may read, write, delete and manage `team/**`.
     pub(super) async fn with_accounts() -> Fixture {
-        let fixture = Fixture::below("", DockerApiVersion::V1, true).await;
+        let fixture = Fixture::made(DockerApiVersion::V1, true).await;
         fixture.add_user("root", true).await;
         let write = Actions::READ.or(Actions::WRITE);
         for (user, actions) in [
@@ -92,7 +91,7 @@ impl Fixture {
         fixture
     }
 
-    pub(super) async fn below(prefix: &'static str, version: DockerApiVersion, accounts: bool) -> Fixture {
+    async fn made(version: DockerApiVersion, accounts: bool) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         let repository = RepoKey::parse("docker-local").unwrap();
@@ -107,9 +106,9 @@ impl Fixture {
         });
         let sessions = Arc::new(SessionKey::ephemeral().unwrap());
         let settings = Settings { authority, sessions, body_timeout: Duration::from_secs(30) };
-        let mount = Mount { repository, prefix: prefix.to_owned() };
-        let router = router(Arc::clone(&registry), mount, settings.clone());
-        Fixture { router, registry, settings, prefix, _folder: folder }
+        let mount = Mount::alone(repository, "");
+        let router = router(Arc::clone(&registry), settings.clone()).layer(Extension(mount));
+        Fixture { router, registry, settings, _folder: folder }
     }
 
     pub(super) async fn add_user(&self, name: &str, administrator: bool) {
@@ -134,10 +133,8 @@ impl Fixture {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.prefix))
-            .header("host", "registry.example:5000");
+        let mut request =
+            http::Request::builder().method(method).uri(path).header("host", "registry.example:5000");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

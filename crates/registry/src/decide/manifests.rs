@@ -4,7 +4,7 @@ use supercargo_eventlog::Event;
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, media_type, tree};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
+    Blobs, ConfigLabels, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -141,6 +141,17 @@ pub(super) fn beyond_the_limit(
     others.into_iter().map(|((_, tag), row)| tag_deleted(key, name, tag, row.digest)).collect()
 }
 
+/// What has to be said of labels that a manifest's config says, where that is not known.
+pub(super) fn config_read(
+    view: &mut impl Rows,
+    manifest: &Manifest,
+    labels: &[(String, String)],
+) -> Option<Event> {
+    let config = manifest.config.as_ref().filter(|_| !labels.is_empty())?.digest;
+    let known = view.row::<ConfigLabels>(&config);
+    known.is_none_or(|known| known != labels).then(|| Event::ConfigRead { config, labels: labels.to_vec() })
+}
+
 /// What a manifest refers to and the name does not hold. A subject may be missing, and so may a foreign
 /// layer; an index may lack manifests where its repository says so.
 fn missing(view: &mut impl Rows, id: Option<NameId>, manifest: &Manifest, sparse: bool) -> Vec<Digest> {
@@ -223,6 +234,6 @@ pub(super) fn tags_on_deleted(
     tags.collect()
 }
 
-fn tag_deleted(key: &RepoKey, name: &RepoName, tag: Tag, previous: Digest) -> Event {
+pub(super) fn tag_deleted(key: &RepoKey, name: &RepoName, tag: Tag, previous: Digest) -> Event {
     Event::TagDeleted { repository: key.clone(), name: name.clone(), tag, previous }
 }
