@@ -10,8 +10,8 @@ use supercargo_projections::tables::{
     Views, Wait, prefix,
 };
 
-use super::manifests::{beyond_the_limit, manifest_file};
-use super::{manifests, name_id, repository};
+use super::manifests::{self, beyond_the_limit, manifest_file};
+use super::{name_id, repository};
 use crate::command::{Conversion, Decision, Inspected};
 use crate::rules::{self, Room};
 use crate::{Error, Result};

@@ -114,6 +114,17 @@ pub(super) fn push(
     Ok(Decision::done(events))
 }
 
+/// What has to be said of labels that a manifest's config says, where that is not known.
+pub(super) fn config_read(
+    view: &mut impl Rows,
+    manifest: &Manifest,
+    labels: &[(String, String)],
+) -> Option<Event> {
+    let config = manifest.config.as_ref().filter(|_| !labels.is_empty())?.digest;
+    let known = view.row::<ConfigLabels>(&config);
+    known.is_none_or(|known| known != labels).then(|| Event::ConfigRead { config, labels: labels.to_vec() })
+}
+
 /// The deletion of the tags that a name has too many of, once `events` have set some: the oldest go, and none of those
 /// that are set now.
 pub(super) fn beyond_the_limit(
@@ -139,17 +150,6 @@ pub(super) fn beyond_the_limit(
     others.sort_by_key(|(_, row)| row.seq);
     others.truncate(surplus);
     others.into_iter().map(|((_, tag), row)| tag_deleted(key, name, tag, row.digest)).collect()
-}
-
-/// What has to be said of labels that a manifest's config says, where that is not known.
-pub(super) fn config_read(
-    view: &mut impl Rows,
-    manifest: &Manifest,
-    labels: &[(String, String)],
-) -> Option<Event> {
-    let config = manifest.config.as_ref().filter(|_| !labels.is_empty())?.digest;
-    let known = view.row::<ConfigLabels>(&config);
-    known.is_none_or(|known| known != labels).then(|| Event::ConfigRead { config, labels: labels.to_vec() })
 }
 
 /// What a manifest refers to and the name does not hold. A subject may be missing, and so may a foreign

@@ -648,7 +648,9 @@ fn a_collection_leaves_what_somebody_was_promised() {
 #[test]
 fn empty_folders_are_pruned_once_they_have_been_so_for_long_enough() {
     let mut view = given_an_image();
-    view.record([untagged("latest", 10)]);
+    // As long as the manifest is here it has a folder of its own.
+    let gone = Event::ManifestDeleted { repository: r(), name: a(), digest: d(10) };
+    view.record([untagged("latest", 10), gone]);
     let prune = |view: &mut View, at| {
         let command = Command::Prune { empty_after: Duration::from_micros(10) };
         decide(&mut view.0, &command, Timestamp::from_micros(at), None).unwrap().events
