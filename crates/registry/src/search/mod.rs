@@ -1,0 +1,3 @@
+//! Finding items of the tree by what is known of them.
+mod condition;
+pub use condition::*;
