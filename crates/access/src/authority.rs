@@ -673,6 +673,7 @@ mod tests {
             administrator: false,
             disabled: false,
             password: Some(hash),
+            email: None,
             created_at: NOW,
         };
         for (changed, taken) in [

@@ -1,6 +1,6 @@
 //! Records as bytes: one version byte, then bincode.
 //!
-//! This is the only place that knows how. Version 3 is the record of [`crate::event`] as it stands. When
+//! This is the only place that knows how. Version 4 is the record of [`crate::event`] as it stands. When
 //! the shape changes, what was different stays here, a new version byte is written, and [`decode`] lifts what is
 //! old. Bytes once written are read for ever.
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::Record;
 
 /// The version that is written.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +70,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
         Some((&VERSION, body)) => whole(body),
         Some((1, body)) => settings::decode_v1(body),
         Some((2, body)) => settings::decode_v2(body),
+        Some((3, body)) => settings::decode_v3(body),
         Some((0, _)) => Err(malformed("there is no version 0")),
         Some((&newer, _)) => Err(CodecError::NewerVersion(newer)),
     }

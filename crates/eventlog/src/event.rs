@@ -7,8 +7,13 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
-use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp, stored_name};
+use supercargo_model::account::{
+    Actions, Grant, GroupName, PasswordHash, PermissionTarget, PermissionTargetName, TokenId, TokenKind,
+    UserName,
+};
+use supercargo_model::{
+    Digest, ImageId, Manifest, PathPattern, RepoKey, RepoName, Tag, Timestamp, stored_name,
+};
 use uuid::Uuid;
 
 use crate::rules::ContentRules;
@@ -147,6 +152,24 @@ pub struct RepositoryConfig {
     /// Whether the tarsum that a V1 client sends with a layer must be right. Exports before version 3 do not say.
     #[serde(default)]
     pub verify_tarsum: bool,
+    /// The port by which clients ask for it. Exports before version 4 say nothing of this and of what follows.
+    #[serde(default)]
+    pub docker_port: Option<u16>,
+    /// Whether it is out of use: what it holds is kept, and not served.
+    #[serde(default)]
+    pub blacked_out: bool,
+    /// How many tags a name has at most; the oldest go when it gets more. 0 is no limit.
+    #[serde(default)]
+    pub max_unique_tags: u32,
+    /// Which paths of its tree may be pushed to; all, where there are none.
+    #[serde(default)]
+    pub includes: Vec<PathPattern>,
+    /// Which paths of its tree may not be pushed to.
+    #[serde(default)]
+    pub excludes: Vec<PathPattern>,
+    /// Settings that others know of it and that mean nothing here: names, with their values as JSON.
+    #[serde(default)]
+    pub attributes: Vec<(String, String)>,
 }
 
 /// A Docker V1 image: one JSON, one layer, at most one parent. Its JSON is kept as a blob, and what tags point at is that
@@ -541,6 +564,86 @@ pub enum Event {
         /// The same layer as gzip, where it is packed otherwise.
         packed: Option<PackedLayer>,
     },
+    /// A tag came into a name from another one, with all that it reaches; the records before say so of each thing.
+    Promoted {
+        /// The repository that it came into.
+        repository: RepoKey,
+        /// The name.
+        #[serde(with = "stored_name")]
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
+        /// What it points to.
+        digest: Digest,
+        /// The repository that it came from.
+        from_repository: RepoKey,
+        /// The name that it came from.
+        #[serde(with = "stored_name")]
+        from_name: RepoName,
+        /// What it was called there.
+        from_tag: Tag,
+        /// Whether it left that name.
+        moved: bool,
+    },
+    /// A tag on a V1 image became a tag on the manifest that the image is converted to, in another repository; the records
+    /// before say so of each thing.
+    Migrated {
+        /// The repository that it came into.
+        repository: RepoKey,
+        /// The name.
+        #[serde(with = "stored_name")]
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest that it points to.
+        digest: Digest,
+        /// The repository that it came from.
+        from_repository: RepoKey,
+        /// The name that it came from.
+        #[serde(with = "stored_name")]
+        from_name: RepoName,
+        /// What it was called there.
+        from_tag: Tag,
+        /// The image that it points to there.
+        image: ImageId,
+    },
+    /// The other hashes of a blob were computed, so that nobody has to read it again for them.
+    BlobHashed {
+        /// The blob.
+        blob: Digest,
+        /// Its MD5.
+        #[serde(with = "supercargo_model::account::hex")]
+        md5: [u8; 16],
+        /// Its SHA-1.
+        #[serde(with = "supercargo_model::account::hex")]
+        sha1: [u8; 20],
+    },
+    /// The labels of an image were read from its config.
+    ConfigRead {
+        /// The config.
+        config: Digest,
+        /// The labels with their values.
+        labels: Vec<(String, String)>,
+    },
+    /// What is known of a user changed.
+    UserDescribed {
+        /// The user.
+        user: UserName,
+        /// Where it can be written to.
+        email: Option<String>,
+    },
+    /// A permission target came to be, or says something else from now on.
+    PermissionTargetSet {
+        /// Its name.
+        target: PermissionTargetName,
+        /// What it says, in place of what it said.
+        permissions: PermissionTarget,
+    },
+    /// A permission target is gone.
+    PermissionTargetRemoved {
+        /// Its name.
+        target: PermissionTargetName,
+    },
 }
 
 impl Event {
@@ -580,11 +683,18 @@ impl Event {
             Event::V1ImageDeleted { .. } => "V1ImageDeleted",
             Event::V1ViewAdded { .. } => "V1ViewAdded",
             Event::LayerInspected { .. } => "LayerInspected",
+            Event::Promoted { .. } => "Promoted",
+            Event::Migrated { .. } => "Migrated",
+            Event::BlobHashed { .. } => "BlobHashed",
+            Event::ConfigRead { .. } => "ConfigRead",
+            Event::UserDescribed { .. } => "UserDescribed",
+            Event::PermissionTargetSet { .. } => "PermissionTargetSet",
+            Event::PermissionTargetRemoved { .. } => "PermissionTargetRemoved",
         }
     }
 
     /// Every variant's name, in the order of their numbers.
-    pub const KINDS: [&'static str; 33] = [
+    pub const KINDS: [&'static str; 40] = [
         "RepositoryCreated",
         "RepositoryConfigured",
         "RepositoryRemoved",
@@ -618,6 +728,13 @@ impl Event {
         "V1ImageDeleted",
         "V1ViewAdded",
         "LayerInspected",
+        "Promoted",
+        "Migrated",
+        "BlobHashed",
+        "ConfigRead",
+        "UserDescribed",
+        "PermissionTargetSet",
+        "PermissionTargetRemoved",
     ];
 
     /// The repository that the event is about, where it is about one.
@@ -639,7 +756,9 @@ impl Event {
             | Event::V1ImagePushed { repository, .. }
             | Event::V1ImagesAdded { repository, .. }
             | Event::V1ImageDeleted { repository, .. }
-            | Event::V1ViewAdded { repository, .. } => Some(repository),
+            | Event::V1ViewAdded { repository, .. }
+            | Event::Promoted { repository, .. }
+            | Event::Migrated { repository, .. } => Some(repository),
             _ => None,
         }
     }
@@ -658,7 +777,9 @@ impl Event {
             | Event::V1ImagePushed { name, .. }
             | Event::V1ImagesAdded { name, .. }
             | Event::V1ImageDeleted { name, .. }
-            | Event::V1ViewAdded { name, .. } => Some(name),
+            | Event::V1ViewAdded { name, .. }
+            | Event::Promoted { name, .. }
+            | Event::Migrated { name, .. } => Some(name),
             _ => None,
         }
     }
@@ -689,6 +810,9 @@ impl Event {
                 | Event::TokenRevoked { .. }
                 | Event::PermissionSet { .. }
                 | Event::PermissionRemoved { .. }
+                | Event::UserDescribed { .. }
+                | Event::PermissionTargetSet { .. }
+                | Event::PermissionTargetRemoved { .. }
         )
     }
 
@@ -700,7 +824,10 @@ impl Event {
     /// The tag that the event is about, where it is about one.
     pub const fn tag(&self) -> Option<&Tag> {
         match self {
-            Event::TagSet { tag, .. } | Event::TagDeleted { tag, .. } => Some(tag),
+            Event::TagSet { tag, .. }
+            | Event::TagDeleted { tag, .. }
+            | Event::Promoted { tag, .. }
+            | Event::Migrated { tag, .. } => Some(tag),
             _ => None,
         }
     }

@@ -18,9 +18,13 @@ use supercargo_eventlog::{
     Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, PackedLayer, Record,
     RepositoryConfig, V1Image, V1Parent,
 };
-use supercargo_model::account::{Actions, Grant, Grantee, GroupName, PasswordHash, TokenKind, UserName};
+use supercargo_model::account::{
+    Actions, Grant, Grantee, GroupName, PasswordHash, PermissionTarget, PermissionTargetName, TargetActions,
+    TargetRepositories, TokenKind, UserName,
+};
 use supercargo_model::{
-    Descriptor, Digest, ImageId, Manifest, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp, media_type,
+    Descriptor, Digest, ImageId, Manifest, PathPattern, Pattern, RepoKey, RepoName, Signed, Tag, Timestamp,
+    media_type,
 };
 use uuid::Uuid;
 
@@ -169,6 +173,12 @@ fn samples() -> Vec<(&'static str, Record)> {
         rules: rules(),
         login: LoginMethod::Basic,
         verify_tarsum: true,
+        docker_port: Some(444),
+        blacked_out: true,
+        max_unique_tags: 300,
+        includes: vec![PathPattern::parse("team-a/**").unwrap()],
+        excludes: vec![PathPattern::parse("**/secret?/*").unwrap()],
+        attributes: vec![("notes".to_owned(), "\"kept\"".to_owned())],
     };
     let set = |digest, previous| Event::TagSet {
         repository: key(),
@@ -283,6 +293,7 @@ fn samples() -> Vec<(&'static str, Record)> {
         .into_iter()
         .chain(samples_of_accounts())
         .chain(samples_of_v1())
+        .chain(samples_of_version_4())
         .collect::<Vec<_>>()
         .into_iter()
         .zip(envelopes().into_iter().cycle())
@@ -338,6 +349,69 @@ fn samples_of_v1() -> Vec<(&'static str, Event)> {
         ),
         ("LayerInspected", inspected(None)),
         ("LayerInspected-packed", inspected(Some(PackedLayer { digest: sha256(0x0c), size: 32 }))),
+    ]
+}
+
+fn samples_of_version_4() -> Vec<(&'static str, Event)> {
+    let other = || "docker-prod".parse::<RepoKey>().unwrap();
+    let promoted = |moved| Event::Promoted {
+        repository: other(),
+        name: name(),
+        tag: tag(),
+        digest: sha256(1),
+        from_repository: key(),
+        from_name: "team/ubuntu".parse().unwrap(),
+        from_tag: "rc1".parse().unwrap(),
+        moved,
+    };
+    let actions = TargetActions { read: true, deploy: false, annotate: true, delete: false, manage: false };
+    let permissions = PermissionTarget {
+        repositories: vec![TargetRepositories::Any("ANY LOCAL".to_owned()), TargetRepositories::Key(key())],
+        includes: vec![PathPattern::parse("**").unwrap()],
+        excludes: vec![PathPattern::parse("repositories/jfrog/").unwrap()],
+        users: vec![(
+            UserName::parse("alice@example").unwrap(),
+            TargetActions { deploy: true, annotate: false, delete: true, ..actions },
+        )],
+        groups: vec![(GroupName::parse("builders").unwrap(), TargetActions { manage: true, ..actions })],
+    };
+    let target = || PermissionTargetName::parse("Team A, all").unwrap();
+    let described = |email: Option<&str>| Event::UserDescribed {
+        user: UserName::parse("alice@example").unwrap(),
+        email: email.map(str::to_owned),
+    };
+    vec![
+        ("Promoted", promoted(false)),
+        ("Promoted-moved", promoted(true)),
+        (
+            "Migrated",
+            Event::Migrated {
+                repository: other(),
+                name: name(),
+                tag: tag(),
+                digest: sha256(2),
+                from_repository: key(),
+                from_name: name(),
+                from_tag: tag(),
+                image: ImageId::from_bytes([3; 32]),
+            },
+        ),
+        ("BlobHashed", Event::BlobHashed { blob: sha512(4), md5: [0xab; 16], sha1: [0xcd; 20] }),
+        (
+            "ConfigRead",
+            Event::ConfigRead {
+                config: sha256(5),
+                labels: vec![("maintainer".to_owned(), "Zoë\n".to_owned()), (String::new(), String::new())],
+            },
+        ),
+        ("UserDescribed", described(Some("alice@example.org"))),
+        ("UserDescribed-nothing", described(None)),
+        ("PermissionTargetSet", Event::PermissionTargetSet { target: target(), permissions }),
+        (
+            "PermissionTargetSet-empty",
+            Event::PermissionTargetSet { target: target(), permissions: PermissionTarget::default() },
+        ),
+        ("PermissionTargetRemoved", Event::PermissionTargetRemoved { target: target() }),
     ]
 }
 

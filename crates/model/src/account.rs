@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
-pub use crate::names::{GroupName, UserName};
+pub use crate::names::{GroupName, PermissionTargetName, UserName};
 use crate::pattern::Pattern;
-use crate::{ParseError, RepoKey, RepoName};
+use crate::{ParseError, PathPattern, RepoKey, RepoName};
 
 /// Names an access token or a refresh token: public, part of what its holder sends.
 pub type TokenId = Uuid;
@@ -27,6 +27,8 @@ pub struct User {
     pub disabled: bool,
     /// Its password's hash.
     pub password: Option<PasswordHash>,
+    /// Where it can be written to, as whoever keeps the accounts has it.
+    pub email: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -239,36 +241,138 @@ pub struct Permission {
     pub actions: Actions,
 }
 
+/// What a permission target gives to somebody, in Artifactory's letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TargetActions {
+    /// `r`: to pull and list.
+    pub read: bool,
+    /// `w`: to push and tag.
+    pub deploy: bool,
+    /// `n`: to set properties.
+    pub annotate: bool,
+    /// `d`: to delete, and to overwrite.
+    pub delete: bool,
+    /// `m`: everything else, and so all of these.
+    pub manage: bool,
+}
+
+/// Which repositories a permission target is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetRepositories {
+    /// All, as `ANY`, `ANY LOCAL` or another text of Artifactory's that says so here, where all are local.
+    Any(String),
+    /// One.
+    Key(RepoKey),
+}
+
+/// Who may do what on some paths of some repositories: a permission with a name, in Artifactory's form.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PermissionTarget {
+    /// Which repositories it is about.
+    pub repositories: Vec<TargetRepositories>,
+    /// Which paths in them.
+    pub includes: Vec<PathPattern>,
+    /// Which not, of those.
+    pub excludes: Vec<PathPattern>,
+    /// What users may do there.
+    pub users: Vec<(UserName, TargetActions)>,
+    /// What members of groups may do there.
+    pub groups: Vec<(GroupName, TargetActions)>,
+}
+
 /// A hash as text where people read it, and as it is elsewhere.
 pub mod hex {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use std::fmt;
+
+    use serde::ser::SerializeTuple as _;
+    use serde::{Deserializer, Serializer, de};
 
     /// # Errors
     /// The serializer's.
-    pub fn serialize<S: Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer, const N: usize>(
+        hash: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            serializer.collect_str(&format_args!("{}", Hex(hash)))
-        } else {
-            hash.serialize(serializer)
+            return serializer.collect_str(&format_args!("{}", Hex(hash)));
         }
+        // As an array: no length before it.
+        let mut array = serializer.serialize_tuple(N)?;
+        for byte in hash {
+            array.serialize_element(byte)?;
+        }
+        array.end()
     }
 
     /// # Errors
-    /// Where it is not 32 bytes, as 64 lower-case hexadecimal digits or as they are.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-        if !deserializer.is_human_readable() {
-            return <[u8; 32]>::deserialize(deserializer);
+    /// Where it is not as many bytes, as lower-case hexadecimal digits or as they are.
+    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Digits)
+        } else {
+            deserializer.deserialize_tuple(N, Bytes)
         }
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let digest = crate::Digest::parse(&format!("sha256:{text}"))
-            .map_err(|_| de::Error::custom("64 hexadecimal digits"))?;
-        digest.hash_bytes().try_into().map_err(de::Error::custom)
     }
 
-    struct Hex<'h>(&'h [u8; 32]);
+    struct Digits<const N: usize>;
 
-    impl std::fmt::Display for Hex<'_> {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    impl<const N: usize> de::Visitor<'_> for Digits<N> {
+        type Value = [u8; N];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{} lower-case hexadecimal digits", 2 * N)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<[u8; N], E> {
+            parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+
+    struct Bytes<const N: usize>;
+
+    impl<'de, const N: usize> de::Visitor<'de> for Bytes<N> {
+        type Value = [u8; N];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{N} bytes")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut bytes: A) -> Result<[u8; N], A::Error> {
+            let mut hash = [0; N];
+            for (at, byte) in hash.iter_mut().enumerate() {
+                *byte = bytes.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &self))?;
+            }
+            Ok(hash)
+        }
+    }
+
+    /// A hash of its digits; `None` where these are others, or more or fewer.
+    pub fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let text = text.as_bytes();
+        if text.len() != 2 * N {
+            return None;
+        }
+        let mut hash = [0; N];
+        for (byte, digits) in hash.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        }
+        Some(hash)
+    }
+
+    /// A hash, to be shown as its digits.
+    #[derive(Debug)]
+    pub struct Hex<'h>(pub &'h [u8]);
+
+    impl fmt::Display for Hex<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
         }
     }

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod manifest;
 pub mod media_type;
 mod names;
+mod path_pattern;
 mod pattern;
 mod reference;
 mod signed;
@@ -21,6 +22,7 @@ pub use digest::{Algorithm, Digest};
 pub use image_id::ImageId;
 pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use names::{RepoKey, RepoName, Tag, stored_name};
+pub use path_pattern::PathPattern;
 pub use pattern::{Pattern, pattern_matches};
 pub use reference::Reference;
 pub use signed::Signed;
@@ -53,6 +55,17 @@ pub enum ParseError {
     /// Not the id of a V1 image.
     #[error("image id {0:?} is not valid: use 64 lower-case hexadecimal digits")]
     ImageId(String),
+    /// Not the name of a permission target.
+    #[error(
+        "permission target name {0:?} is not valid: use 1 to 64 characters, none of them one of / \\ : | ? * \" < >"
+    )]
+    PermissionTargetName(String),
+    /// Not a pattern over paths.
+    #[error(
+        "path pattern {0:?} is not valid: use components of a path, with * for anything without a slash, ** for anything and \
+         ? for one character, 255 bytes at most"
+    )]
+    PathPattern(String),
     /// Not a user's name.
     #[error(
         "user name {0:?} is not valid: use 1 to 64 letters, digits and . _ - @ +, starting with a letter or digit"

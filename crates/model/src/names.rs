@@ -214,6 +214,20 @@ name_type! {
     GroupName, is_account_name, ParseError::GroupName
 }
 
+name_type! {
+    /// What a permission target is called: 1 to 64 characters, none of them a control character or one of
+    /// `/ \ : | ? * " < >`, and no space at either end.
+    PermissionTargetName, is_permission_target_name, ParseError::PermissionTargetName
+}
+
+fn is_permission_target_name(s: &str) -> bool {
+    (1..=limits::ACCOUNT_NAME_BYTES_MAX).contains(&s.chars().count())
+        && s.trim() == s
+        && !s
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '/' | '\\' | ':' | '|' | '?' | '*' | '"' | '<' | '>'))
+}
+
 fn is_user_name(s: &str) -> bool {
     is_account_name(s) && s != "anonymous" && s != "system"
 }

@@ -65,17 +65,18 @@ impl Pattern {
 pub fn pattern_matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     if let Some(whole) = pattern.strip_suffix(b"/**")
-        && matches(whole, text)
+        && matches(whole, text, false)
     {
         return true;
     }
-    matches(pattern, text)
+    matches(pattern, text, false)
 }
 
 /// Compares from the left. Where a star took too little, it takes one byte more: the last `*` first, and
 /// where that may not go on over a slash, the last `**`. An earlier star never needs to be tried again, since whatever
 /// it could take more, the later one can take as well.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// `any_byte`: whether `?` stands for any byte but a slash.
+pub(crate) fn matches(pattern: &[u8], text: &[u8], any_byte: bool) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on when a star takes one byte more: the place after it, and how far it has come.
     let mut star = None::<(usize, usize)>;
@@ -93,7 +94,9 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
         }
         match (pattern.get(p), text.get(t)) {
             (None, None) => return true,
-            (Some(expected), Some(found)) if expected == found => {
+            (Some(expected), Some(found))
+                if expected == found || (any_byte && *expected == b'?' && *found != b'/') =>
+            {
                 (p, t) = (p + 1, t + 1);
                 continue;
             }

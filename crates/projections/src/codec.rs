@@ -112,8 +112,12 @@ impl<'k> KeyReader<'k> {
         self.number().map(|number| Timestamp::from_micros((number ^ (1 << 63)).cast_signed()))
     }
 
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
     pub(crate) fn image_id(&mut self) -> Option<ImageId> {
-        self.take(32)?.try_into().ok().map(ImageId::from_bytes)
+        self.array().map(ImageId::from_bytes)
     }
 
     pub(crate) fn uuid(&mut self) -> Option<uuid::Uuid> {

@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
-use supercargo_model::account::{Grant, GroupName, TokenId, UserName};
+use supercargo_model::account::{Grant, GroupName, PermissionTargetName, TokenId, UserName};
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::tables::{Counter, NameId, Source, Wait};
@@ -90,7 +90,7 @@ macro_rules! packs_as_itself {
     )*};
 }
 
-packs_as_itself!(Counter, NameId, Timestamp, TokenId, Wait, u64);
+packs_as_itself!(Counter, NameId, Timestamp, TokenId, Wait, u64, [u8; 16], [u8; 20]);
 
 /// About what a name, a path or the like takes besides what points to it.
 const TEXT_BYTES: usize = 64;
@@ -133,6 +133,7 @@ packs_as_number! {
     groups: GroupName,
     grants: Grant,
     image_ids: ImageId,
+    permission_targets: PermissionTargetName,
 }
 
 impl Pack for Digest {

@@ -25,7 +25,7 @@ const LAYOUT_BUILDING: &str = "layout building";
 
 /// How keys and rows are written, and what the folds make of records. It is raised with every change of either, and
 /// tables that have another are folded anew when their data folder is opened.
-pub const LAYOUT: u64 = 2;
+pub const LAYOUT: u64 = 3;
 
 /// What a batch holds in memory before it is written. Writing it takes as much again.
 const BATCH_BYTES: usize = 128 << 20;

@@ -7,13 +7,15 @@
 //!
 //! ```text
 //! [table] key…                                repositories, names, orphans, folders, …
-//! [9] [digest] [part]…                        part 0 blob, 1 its holders, 2 what is in the layer
+//! [9] [digest] [part]…                        part 0 blob, 1 its holders, 2 what is in the layer, 3 its other hashes,
+//!                                              4 the labels in the config
 //! [24] repository id name                     V1 images by id
 //! [0x80] [name id, 4 bytes] [0]               the name's usage
 //! [0x80] [name id, 4 bytes] [1] tag           tags
 //! [0x80] [name id, 4 bytes] [2] tag seq       tag history
 //! [0x80] [name id, 4 bytes] [3] [digest] [part]…   part 0 content, 1 manifest, 2 references, 3 referrers,
 //!                                                  4 V1 image, 5 what a manifest is to V1 clients
+//! [0x80] [name id, 4 bytes] [4] tag           where a tag was migrated from
 //! ```
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,8 +25,8 @@ use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timest
 use crate::codec::{KeyReader, KeyWriter};
 
 pub use accounts::{
-    Administrators, GroupRow, Groups, Members, Memberships, Permissions, Tokens, TokensByExpiry, TokensOf,
-    Users,
+    Administrators, GroupRow, Groups, Members, Memberships, PermissionTargets, Permissions, Tokens,
+    TokensByExpiry, TokensOf, Users,
 };
 
 /// The first byte of every key that belongs to one name.
@@ -358,6 +360,33 @@ pub struct FolderRow {
     pub empty_since: Option<Timestamp>,
 }
 
+/// The other hashes of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobHashesRow {
+    /// Its MD5.
+    pub md5: [u8; 16],
+    /// Its SHA-1.
+    pub sha1: [u8; 20],
+}
+
+/// Where a tag was migrated from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationRow {
+    /// The manifest that the tag was set on. Where it points at another by now, somebody else has moved it.
+    pub digest: Digest,
+    /// The repository that it came from.
+    pub from_repository: RepoKey,
+    /// The name that it came from.
+    pub from_name: RepoName,
+    /// What it was called there.
+    pub from_tag: Tag,
+    /// The image that it pointed to there.
+    pub image: ImageId,
+}
+
+/// Properties of one folder or file, by their names, in order.
+pub type PropertiesRow = std::collections::BTreeMap<String, Vec<String>>;
+
 /// Counters that numbers are given from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
@@ -398,6 +427,12 @@ pub(crate) mod number {
     pub(crate) const TOKENS_BY_EXPIRY: u8 = 22;
     pub(crate) const PERMISSIONS: u8 = 23;
     pub(crate) const IMAGES_BY_ID: u8 = 24;
+    pub(crate) const TAG_NAMES: u8 = 25;
+    pub(crate) const PROPERTY_VALUES: u8 = 26;
+    pub(crate) const BLOBS_BY_MD5: u8 = 27;
+    pub(crate) const BLOBS_BY_SHA1: u8 = 28;
+    pub(crate) const LABEL_VALUES: u8 = 29;
+    pub(crate) const PERMISSION_TARGETS: u8 = 30;
 
     /// The number of the orphans that wait for a reason.
     pub(crate) const fn orphans(wait: Wait) -> u8 {
@@ -427,6 +462,7 @@ pub(crate) mod region {
     pub(crate) const TAGS: u8 = 1;
     pub(crate) const TAG_HISTORY: u8 = 2;
     pub(crate) const CONTENTS: u8 = 3;
+    pub(crate) const MIGRATIONS: u8 = 4;
 }
 
 /// Parts of what is known of a digest: of a blob, or of a content of a name.
@@ -440,6 +476,8 @@ pub(crate) mod part {
     pub(crate) const IMAGE: u8 = 4;
     pub(crate) const VIEW: u8 = 5;
     pub(crate) const LAYER: u8 = 2;
+    pub(crate) const HASHES: u8 = 3;
+    pub(crate) const LABELS: u8 = 4;
 }
 
 fn in_name(out: &mut Vec<u8>, id: NameId, region: u8) {
@@ -523,11 +561,60 @@ pub mod prefix {
         vec![number::EMPTY_FOLDERS]
     }
 
-    /// Properties of one folder or file.
+    /// Properties in a repository of what has a path that begins so.
     pub fn properties(repository: &RepoKey, path: &str) -> Vec<u8> {
         let mut out = vec![number::PROPERTIES];
         out.text(repository.as_str());
-        out.text(path);
+        out.extend_from_slice(path.as_bytes());
+        out
+    }
+
+    /// What has a property, by its values.
+    pub fn property(property: &str) -> Vec<u8> {
+        let mut out = vec![number::PROPERTY_VALUES];
+        out.text(property);
+        out
+    }
+
+    /// What has a property of this value.
+    pub fn property_value(property: &str, value: &str) -> Vec<u8> {
+        let mut out = self::property(property);
+        out.text(value);
+        out
+    }
+
+    /// The names that have a tag.
+    pub fn tag_names(tag: &supercargo_model::Tag) -> Vec<u8> {
+        let mut out = vec![number::TAG_NAMES];
+        out.text(tag.as_str());
+        out
+    }
+
+    /// The blobs of an MD5.
+    pub fn blobs_by_md5(md5: &[u8; 16]) -> Vec<u8> {
+        let mut out = vec![number::BLOBS_BY_MD5];
+        out.extend_from_slice(md5);
+        out
+    }
+
+    /// The blobs of a SHA-1.
+    pub fn blobs_by_sha1(sha1: &[u8; 20]) -> Vec<u8> {
+        let mut out = vec![number::BLOBS_BY_SHA1];
+        out.extend_from_slice(sha1);
+        out
+    }
+
+    /// Configs that have a label, by its values.
+    pub fn label(label: &str) -> Vec<u8> {
+        let mut out = vec![number::LABEL_VALUES];
+        out.text(label);
+        out
+    }
+
+    /// Configs that have a label of this value.
+    pub fn label_value(label: &str, value: &str) -> Vec<u8> {
+        let mut out = self::label(label);
+        out.text(value);
         out
     }
 
@@ -695,18 +782,95 @@ table! {
 
 table! {
     /// Properties of folders and files of the tree.
-    Properties "properties": (RepoKey, String, String) => Vec<String>,
+    Properties "properties": (RepoKey, String) => PropertiesRow,
+    write(key, out) { out.push(number::PROPERTIES); out.text(key.0.as_str()); out.text(&key.1) },
+    read(r) { r.expect(number::PROPERTIES)?; (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned()) },
+    beside(row) {
+        let bytes = |text: &String| size_of::<String>() + text.len();
+        row.iter().map(|(property, values)| bytes(property) + values.iter().map(bytes).sum::<usize>()).sum()
+    }
+}
+
+table! {
+    /// What has a property of a value: a folder or file, by its repository and its path.
+    PropertyValues "property values": (String, String, RepoKey, String) => (),
     write(key, out) {
-        out.push(number::PROPERTIES);
-        out.text(key.0.as_str());
+        out.push(number::PROPERTY_VALUES);
+        out.text(&key.0);
         out.text(&key.1);
-        out.text(&key.2);
+        out.text(key.2.as_str());
+        out.text(&key.3);
     },
     read(r) {
-        r.expect(number::PROPERTIES)?;
-        (RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned(), r.text()?.to_owned())
+        r.expect(number::PROPERTY_VALUES)?;
+        let (property, value) = (r.text()?.to_owned(), r.text()?.to_owned());
+        (property, value, RepoKey::parse(r.text()?).ok()?, r.text()?.to_owned())
+    }
+}
+
+table! {
+    /// The names that have a tag.
+    TagNames "names by tag": (Tag, NameId) => (),
+    write(key, out) { out.extend(prefix::tag_names(&key.0)); out.name_id(key.1) },
+    read(r) { r.expect(number::TAG_NAMES)?; (Tag::parse(r.text()?).ok()?, r.name_id()?) }
+}
+
+table! {
+    /// Where tags were migrated from.
+    Migrations "migrations": (NameId, Tag) => MigrationRow,
+    write(key, out) { in_name(out, key.0, region::MIGRATIONS); out.text(key.1.as_str()) },
+    read(r) { (r.name(region::MIGRATIONS)?, Tag::parse(r.text()?).ok()?) }
+}
+
+table! {
+    /// The other hashes of blobs.
+    BlobHashes "blob hashes": Digest => BlobHashesRow,
+    write(key, out) { out.push(number::BLOBS); out.digest(key); out.push(part::HASHES) },
+    read(r) {
+        r.expect(number::BLOBS)?;
+        let digest = r.digest()?;
+        r.expect(part::HASHES)?;
+        digest
+    }
+}
+
+table! {
+    /// Blobs by MD5, as far as that was computed.
+    BlobsByMd5 "blobs by md5": ([u8; 16], Digest) => (),
+    write(key, out) { out.extend(prefix::blobs_by_md5(&key.0)); out.digest(&key.1) },
+    read(r) { r.expect(number::BLOBS_BY_MD5)?; (r.array()?, r.digest()?) }
+}
+
+table! {
+    /// Blobs by SHA-1, as far as that was computed.
+    BlobsBySha1 "blobs by sha1": ([u8; 20], Digest) => (),
+    write(key, out) { out.extend(prefix::blobs_by_sha1(&key.0)); out.digest(&key.1) },
+    read(r) { r.expect(number::BLOBS_BY_SHA1)?; (r.array()?, r.digest()?) }
+}
+
+table! {
+    /// The labels of images, by their configs.
+    ConfigLabels "labels": Digest => Vec<(String, String)>,
+    write(key, out) { out.push(number::BLOBS); out.digest(key); out.push(part::LABELS) },
+    read(r) {
+        r.expect(number::BLOBS)?;
+        let digest = r.digest()?;
+        r.expect(part::LABELS)?;
+        digest
     },
-    beside(row) { row.iter().map(|value| size_of::<String>() + value.len()).sum() }
+    beside(row) {
+        row.iter().map(|(label, value)| 2 * size_of::<String>() + label.len() + value.len()).sum()
+    }
+}
+
+table! {
+    /// Configs that have a label of a value, as far as they can stand in a key.
+    LabelValues "configs by label": (String, String, Digest) => (),
+    write(key, out) { out.extend(prefix::label_value(&key.0, &key.1)); out.digest(&key.2) },
+    read(r) {
+        r.expect(number::LABEL_VALUES)?;
+        (r.text()?.to_owned(), r.text()?.to_owned(), r.digest()?)
+    }
 }
 
 table! {
@@ -852,6 +1016,8 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
                 part::BLOB => Blobs::NAME,
                 part::HOLDER => Holders::NAME,
                 part::LAYER => Layers::NAME,
+                part::HASHES => BlobHashes::NAME,
+                part::LABELS => ConfigLabels::NAME,
                 _ => return None,
             }
         }
@@ -869,12 +1035,19 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
         number::TOKENS_BY_EXPIRY => TokensByExpiry::NAME,
         number::PERMISSIONS => Permissions::NAME,
         number::IMAGES_BY_ID => ImagesById::NAME,
+        number::TAG_NAMES => TagNames::NAME,
+        number::PROPERTY_VALUES => PropertyValues::NAME,
+        number::BLOBS_BY_MD5 => BlobsByMd5::NAME,
+        number::BLOBS_BY_SHA1 => BlobsBySha1::NAME,
+        number::LABEL_VALUES => LabelValues::NAME,
+        number::PERMISSION_TARGETS => PermissionTargets::NAME,
         BY_NAME => {
             reader.name_id()?;
             match reader.byte()? {
                 region::USAGE => NameUsage::NAME,
                 region::TAGS => Tags::NAME,
                 region::TAG_HISTORY => TagHistory::NAME,
+                region::MIGRATIONS => Migrations::NAME,
                 region::CONTENTS => {
                     reader.digest()?;
                     match reader.byte()? {
@@ -895,7 +1068,7 @@ pub fn table_of(key: &[u8]) -> Option<&'static str> {
 }
 
 /// Every table's name.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 41] = [
     Counters::NAME,
     Repositories::NAME,
     UsageByRepository::NAME,
@@ -928,4 +1101,13 @@ pub const ALL: [&str; 32] = [
     ImagesById::NAME,
     Views::NAME,
     Layers::NAME,
+    PropertyValues::NAME,
+    TagNames::NAME,
+    Migrations::NAME,
+    BlobHashes::NAME,
+    BlobsByMd5::NAME,
+    BlobsBySha1::NAME,
+    ConfigLabels::NAME,
+    LabelValues::NAME,
+    PermissionTargets::NAME,
 ];

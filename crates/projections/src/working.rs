@@ -279,6 +279,15 @@ maps! {
     SlotsByHash images_by_id: ImagesById,
     SlotsByHash views: Views,
     SlotsByHash layers: Layers,
+    SlotsByHash property_values: PropertyValues,
+    SlotsByHash tag_names: TagNames,
+    SlotsByHash migrations: Migrations,
+    SlotsByHash blob_hashes: BlobHashes,
+    SlotsByHash blobs_by_md5: BlobsByMd5,
+    SlotsByHash blobs_by_sha1: BlobsBySha1,
+    SlotsByHash config_labels: ConfigLabels,
+    SlotsByHash label_values: LabelValues,
+    SlotsByHash permission_targets: PermissionTargets,
     // The only table that a fold looks through.
     SlotsInOrder referrers: Referrers,
 }

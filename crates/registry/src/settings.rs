@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use supercargo_eventlog::{ContentRules, DockerApiVersion, LoginMethod, NameQuota, RepositoryConfig};
-use supercargo_model::Pattern;
+use supercargo_model::{PathPattern, Pattern};
 
 /// Settings to change; what is not set stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,6 +27,24 @@ pub struct RepositoryChange {
     /// Whether the tarsum that a V1 client sends with a layer must be right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_tarsum: Option<bool>,
+    /// The port by which clients ask for it; 0 is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_port: Option<u16>,
+    /// Whether it is out of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blacked_out: Option<bool>,
+    /// How many tags a name has at most; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unique_tags: Option<u32>,
+    /// Which paths of its tree may be pushed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub includes: Option<Vec<PathPattern>>,
+    /// Which paths of its tree may not be pushed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excludes: Option<Vec<PathPattern>>,
+    /// Settings that others know of it, with their values as JSON: in place of all that there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Vec<(String, String)>>,
 }
 
 /// Rules to change; what is not set stays as it is. An empty list, and a limit of 0, is no rule.
@@ -86,6 +104,14 @@ impl RepositoryChange {
             rules: self.rules.apply(config.rules),
             login: self.login.unwrap_or(config.login),
             verify_tarsum: self.verify_tarsum.unwrap_or(config.verify_tarsum),
+            docker_port: self
+                .docker_port
+                .map_or(config.docker_port, |port| Some(port).filter(|port| *port > 0)),
+            blacked_out: self.blacked_out.unwrap_or(config.blacked_out),
+            max_unique_tags: self.max_unique_tags.unwrap_or(config.max_unique_tags),
+            includes: self.includes.unwrap_or(config.includes),
+            excludes: self.excludes.unwrap_or(config.excludes),
+            attributes: self.attributes.unwrap_or(config.attributes),
         }
     }
 }

@@ -159,7 +159,7 @@ impl World {
 }
 
 pub(crate) fn person(password: Option<PasswordHash>) -> User {
-    User { service: false, administrator: false, disabled: false, password, created_at: NOW }
+    User { service: false, administrator: false, disabled: false, password, email: None, created_at: NOW }
 }
 
 pub(crate) fn basic(user: &str, password: &str) -> String {

@@ -1,6 +1,6 @@
-//! Versions 1 and 2, in which the settings of repositories ended earlier: in version 1 before
-//! [`RepositoryConfig::login`], in version 2 before [`RepositoryConfig::verify_tarsum`]. All else is as it is in
-//! version 3, and read as that.
+//! Versions 1 to 3, in which the settings of repositories ended earlier: in version 1 before
+//! [`RepositoryConfig::login`], in version 2 before [`RepositoryConfig::verify_tarsum`], in version 3 before
+//! [`RepositoryConfig::docker_port`]. All else is as it is in version 4, and read as that.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +38,13 @@ struct Second {
     login: LoginMethod,
 }
 
+/// What version 3 knew.
+#[derive(Deserialize)]
+struct Third {
+    second: Second,
+    verify_tarsum: bool,
+}
+
 impl From<First> for RepositoryConfig {
     fn from(first: First) -> RepositoryConfig {
         Second { first, login: LoginMethod::Token }.into()
@@ -46,8 +53,23 @@ impl From<First> for RepositoryConfig {
 
 impl From<Second> for RepositoryConfig {
     fn from(second: Second) -> RepositoryConfig {
-        let Second { first: First { description, docker_api_version, sparse_index, rules }, login } = second;
-        RepositoryConfig { description, docker_api_version, sparse_index, rules, login, verify_tarsum: false }
+        Third { second, verify_tarsum: false }.into()
+    }
+}
+
+impl From<Third> for RepositoryConfig {
+    fn from(third: Third) -> RepositoryConfig {
+        let Third { second: Second { first, login }, verify_tarsum } = third;
+        let First { description, docker_api_version, sparse_index, rules } = first;
+        RepositoryConfig {
+            description,
+            docker_api_version,
+            sparse_index,
+            rules,
+            login,
+            verify_tarsum,
+            ..RepositoryConfig::default()
+        }
     }
 }
 
@@ -70,6 +92,10 @@ pub(super) fn decode_v1(bytes: &[u8]) -> Result<Record, CodecError> {
 
 pub(super) fn decode_v2(bytes: &[u8]) -> Result<Record, CodecError> {
     decode::<Second>(bytes)
+}
+
+pub(super) fn decode_v3(bytes: &[u8]) -> Result<Record, CodecError> {
+    decode::<Third>(bytes)
 }
 
 fn decode<S: DeserializeOwned + Into<RepositoryConfig>>(bytes: &[u8]) -> Result<Record, CodecError> {

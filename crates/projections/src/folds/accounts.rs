@@ -20,7 +20,14 @@ pub(super) fn user_created<B: Base>(
     password: Option<&PasswordHash>,
     at: Timestamp,
 ) {
-    let user = User { service, administrator, disabled: false, password: password.cloned(), created_at: at };
+    let user = User {
+        service,
+        administrator,
+        disabled: false,
+        password: password.cloned(),
+        email: None,
+        created_at: at,
+    };
     state.put::<Users>(name, user);
     count_administrator(state, name, administrator);
 }
@@ -56,6 +63,14 @@ pub(super) fn password_set<B: Base>(
     state.update::<Users, _>(name, |row| {
         if let Some(user) = row {
             user.password = password.cloned();
+        }
+    });
+}
+
+pub(super) fn user_described<B: Base>(state: &mut Working<B>, name: &UserName, email: Option<&str>) {
+    state.update::<Users, _>(name, |row| {
+        if let Some(user) = row {
+            user.email = email.map(str::to_owned);
         }
     });
 }

@@ -3,8 +3,14 @@
 use supercargo_model::{Digest, Timestamp};
 
 use super::{Name, names};
-use crate::tables::{BlobRow, Blobs, Holders, Layers, NameId, Orphans, Wait};
+use crate::tables::{
+    BlobHashes, BlobHashesRow, BlobRow, Blobs, BlobsByMd5, BlobsBySha1, ConfigLabels, Holders, LabelValues,
+    Layers, NameId, Orphans, Wait,
+};
 use crate::working::{Base, Working};
+
+/// Longest label, and longest value of one, that it can be looked for by, in bytes.
+const LABEL_KEY_BYTES_MAX: usize = 2400;
 
 /// A name holds the blob from now on.
 pub(super) fn held<B: Base>(
@@ -87,8 +93,51 @@ pub(super) fn collected<B: Base>(state: &mut Working<B>, digest: Digest) {
     if let Some(since) = row.unheld_since {
         state.remove::<Orphans>(&(Wait::Unheld, since, NameId(0), digest));
         state.remove::<Layers>(&digest);
+        if let Some(BlobHashesRow { md5, sha1 }) = state.get::<BlobHashes>(&digest).copied() {
+            state.remove::<BlobsByMd5>(&(md5, digest));
+            state.remove::<BlobsBySha1>(&(sha1, digest));
+            state.remove::<BlobHashes>(&digest);
+        }
+        forget_labels(state, digest);
         state.remove::<Blobs>(&digest);
     }
+}
+
+/// The other hashes of a blob, as long as its bytes are kept.
+pub(super) fn hashed<B: Base>(state: &mut Working<B>, digest: Digest, row: BlobHashesRow) {
+    if state.get::<Blobs>(&digest).is_none() || state.get::<BlobHashes>(&digest).is_some() {
+        return;
+    }
+    state.put::<BlobHashes>(&digest, row);
+    state.put::<BlobsByMd5>(&(row.md5, digest), ());
+    state.put::<BlobsBySha1>(&(row.sha1, digest), ());
+}
+
+/// The labels in a config, as long as its bytes are kept.
+pub(super) fn config_read<B: Base>(state: &mut Working<B>, digest: Digest, labels: &[(String, String)]) {
+    if state.get::<Blobs>(&digest).is_none() {
+        return;
+    }
+    forget_labels(state, digest);
+    for key in in_keys(digest, labels) {
+        state.put::<LabelValues>(&key, ());
+    }
+    state.put::<ConfigLabels>(&digest, labels.to_vec());
+}
+
+fn forget_labels<B: Base>(state: &mut Working<B>, digest: Digest) {
+    let Some(labels) = state.get::<ConfigLabels>(&digest).cloned() else { return };
+    for key in in_keys(digest, &labels) {
+        state.remove::<LabelValues>(&key);
+    }
+    state.remove::<ConfigLabels>(&digest);
+}
+
+/// Labels that can be looked for: no part of a key holds a NUL, and none is very long.
+fn in_keys(digest: Digest, labels: &[(String, String)]) -> impl Iterator<Item = (String, String, Digest)> {
+    let fits = |text: &String| text.len() <= LABEL_KEY_BYTES_MAX && !text.contains('\0');
+    let found = labels.iter().filter(move |(label, value)| fits(label) && fits(value));
+    found.map(move |(label, value)| (label.clone(), value.clone(), digest))
 }
 
 /// The bytes are damaged.

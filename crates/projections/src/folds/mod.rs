@@ -19,7 +19,7 @@ use supercargo_eventlog::{Event, Record};
 use supercargo_model::account::Token;
 use supercargo_model::{Digest, RepoKey, RepoName};
 
-use crate::tables::{LayerRow, NameId, Wait};
+use crate::tables::{BlobHashesRow, LayerRow, MigrationRow, NameId, PermissionTargets, Wait};
 use crate::working::{Base, Working};
 
 /// A name that an event is about, by its words and its number.
@@ -166,6 +166,30 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
             let row = LayerRow { diff_id: *diff_id, unpacked_size: *unpacked_size, packed: *packed };
             images::layer_inspected(state, *layer, row);
         }
+        Event::Promoted { .. } => {
+            // Where it came from; what came, and what went, the records before say.
+        }
+        Event::Migrated { repository, name, tag, digest, from_repository, from_name, from_tag, image } => {
+            if let Some(name) = names::find(state, repository, name) {
+                let from = MigrationRow {
+                    digest: *digest,
+                    from_repository: from_repository.clone(),
+                    from_name: from_name.clone(),
+                    from_tag: from_tag.clone(),
+                    image: *image,
+                };
+                tags::migrated(state, name, tag, from);
+            }
+        }
+        Event::BlobHashed { blob, md5, sha1 } => {
+            blobs::hashed(state, *blob, BlobHashesRow { md5: *md5, sha1: *sha1 });
+        }
+        Event::ConfigRead { config, labels } => blobs::config_read(state, *config, labels),
+        Event::UserDescribed { user, email } => accounts::user_described(state, user, email.as_deref()),
+        Event::PermissionTargetSet { target, permissions } => {
+            state.put::<PermissionTargets>(target, permissions.clone());
+        }
+        Event::PermissionTargetRemoved { target } => state.remove::<PermissionTargets>(target),
     }
 }
 

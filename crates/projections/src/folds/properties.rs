@@ -1,9 +1,9 @@
-//! Properties of folders and files.
+//! Properties of folders and files, and what has which.
 
 use supercargo_model::RepoKey;
 
-use crate::tables::{Folders, Properties, prefix};
-use crate::working::{Base, Rows, Working};
+use crate::tables::{Folders, Properties, PropertyValues};
+use crate::working::{Base, Working};
 
 pub(super) fn set<B: Base>(
     state: &mut Working<B>,
@@ -12,31 +12,62 @@ pub(super) fn set<B: Base>(
     set: &[(String, Vec<String>)],
     removed: &[String],
 ) {
-    let mut more = 0_u32;
-    let mut fewer = 0_u32;
-    for (property, values) in set {
-        let key = (repository.clone(), path.to_owned(), property.clone());
-        let before = state.update::<Properties, _>(&key, |row| row.replace(values.clone()));
-        more += u32::from(before.is_none());
-    }
-    for property in removed {
-        let key = (repository.clone(), path.to_owned(), property.clone());
-        if state.get::<Properties>(&key).is_some() {
-            state.remove::<Properties>(&key);
-            fewer += 1;
+    let key = (repository.clone(), path.to_owned());
+    let (before, after) = state.update::<Properties, _>(&key, |row| {
+        let before = row.clone().unwrap_or_default();
+        let mut after = before.clone();
+        after.extend(set.iter().cloned());
+        after.retain(|property, _| !removed.contains(property));
+        *row = Some(after.clone()).filter(|after| !after.is_empty());
+        (before, after)
+    });
+    for (property, values) in &before {
+        if after.get(property) != Some(values) {
+            forget(state, repository, path, property, values);
         }
     }
-    state.update::<Folders, _>(&(repository.clone(), path.to_owned()), |row| {
+    for (property, values) in &after {
+        if before.get(property) != Some(values) {
+            for value in values {
+                state.put::<PropertyValues>(&of_value(repository, path, property, value), ());
+            }
+        }
+    }
+    let count = |properties: usize| u32::try_from(properties).unwrap_or(u32::MAX);
+    state.update::<Folders, _>(&key, |row| {
         if let Some(row) = row {
-            row.properties = row.properties.saturating_add(more).saturating_sub(fewer);
+            row.properties = count(after.len());
         }
     });
 }
 
-/// A folder is gone, and its properties with it.
+/// A folder or file is gone, and its properties with it.
 pub(super) fn dropped<B: Base>(state: &mut Working<B>, repository: &RepoKey, path: &str) {
-    let prefix = prefix::properties(repository, path);
-    for (key, _) in state.scan_prefix::<Properties>(&prefix, None, usize::MAX) {
-        state.remove::<Properties>(&key);
+    let key = (repository.clone(), path.to_owned());
+    let Some(row) = state.get::<Properties>(&key).cloned() else { return };
+    for (property, values) in &row {
+        forget(state, repository, path, property, values);
     }
+    state.remove::<Properties>(&key);
+}
+
+fn forget<B: Base>(
+    state: &mut Working<B>,
+    repository: &RepoKey,
+    path: &str,
+    property: &str,
+    values: &[String],
+) {
+    for value in values {
+        state.remove::<PropertyValues>(&of_value(repository, path, property, value));
+    }
+}
+
+fn of_value(
+    repository: &RepoKey,
+    path: &str,
+    property: &str,
+    value: &str,
+) -> (String, String, RepoKey, String) {
+    (property.to_owned(), value.to_owned(), repository.clone(), path.to_owned())
 }

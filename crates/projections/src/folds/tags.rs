@@ -5,7 +5,10 @@ use supercargo_model::{Digest, Tag};
 
 use super::contents::{self, Change};
 use super::{Loss, Name, names, tree};
-use crate::tables::{ReferenceKind, References, Source, TagChange, TagHistory, TagRow, Tags, Wait};
+use crate::tables::{
+    MigrationRow, Migrations, ReferenceKind, References, Source, TagChange, TagHistory, TagNames, TagRow,
+    Tags, Wait,
+};
 use crate::working::{Base, Working};
 
 pub(super) fn set<B: Base>(
@@ -33,6 +36,7 @@ pub(super) fn set<B: Base>(
             names::count_in_repository(state, name.repository, |usage| {
                 names::step(&mut usage.tags, false, true);
             });
+            state.put_new::<TagNames>(&(tag.clone(), name.id), ());
             tree::tag_set(state, name, tag, record.at);
         }
     }
@@ -52,7 +56,17 @@ pub(super) fn deleted<B: Base>(
     unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Deleted });
     names::count(state, name.id, |usage| names::step(&mut usage.tags, true, false));
     names::count_in_repository(state, name.repository, |usage| names::step(&mut usage.tags, true, false));
+    state.remove::<TagNames>(&(tag.clone(), name.id));
+    state.remove::<Migrations>(&key);
     tree::tag_deleted(state, name, tag, record.at);
+}
+
+/// It is known where a tag came from that points where it was set then.
+pub(super) fn migrated<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Tag, from: MigrationRow) {
+    let key = (name.id, tag.clone());
+    if state.get::<Tags>(&key).is_some_and(|row| row.digest == from.digest) {
+        state.put::<Migrations>(&key, from);
+    }
 }
 
 fn unpoint<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Tag, from: Digest, loss: Loss) {

@@ -1,7 +1,10 @@
 //! The tables of accounts: users, groups, tokens, permissions, and what each is found by.
 
 use serde::{Deserialize, Serialize};
-use supercargo_model::account::{Actions, Grant, Grantee, GroupName, Token, TokenId, User, UserName};
+use supercargo_model::account::{
+    Actions, Grant, Grantee, GroupName, PermissionTarget, PermissionTargetName, Token, TokenId, User,
+    UserName,
+};
 use supercargo_model::{Pattern, Timestamp};
 
 use super::{Table, number};
@@ -111,6 +114,13 @@ table! {
     }
 }
 
+table! {
+    /// Permission targets by name.
+    PermissionTargets "permission targets": PermissionTargetName => PermissionTarget,
+    write(key, out) { out.push(number::PERMISSION_TARGETS); out.text(key.as_str()) },
+    read(r) { r.expect(number::PERMISSION_TARGETS)?; PermissionTargetName::parse(r.text()?).ok()? }
+}
+
 fn grantee(grantee: &Grantee, out: &mut Vec<u8>) {
     match grantee {
         Grantee::Anonymous => out.push(0),
@@ -173,6 +183,11 @@ pub(super) mod prefix {
     /// All permissions.
     pub fn permissions() -> Vec<u8> {
         vec![number::PERMISSIONS]
+    }
+
+    /// All permission targets.
+    pub fn permission_targets() -> Vec<u8> {
+        vec![number::PERMISSION_TARGETS]
     }
 
     /// The permissions that are given to somebody.

@@ -7,8 +7,8 @@ use supercargo_model::{Digest, Timestamp};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
     Blobs, ContentState, EmptyFolders, FolderRow, Folders, Images, ImagesById, Layers, NameUsage, Names,
-    Orphans, Properties, ReferenceKind, References, Repositories, Source, Table as _, TagHistory, Tags,
-    UsageByRepository, Views, Wait, prefix,
+    Orphans, Properties, PropertyValues, ReferenceKind, References, Repositories, Source, Table as _,
+    TagHistory, Tags, UsageByRepository, Views, Wait, prefix,
 };
 
 use crate::world::{Name, World, b, image, j, m, name, place, tag};
@@ -630,7 +630,10 @@ fn properties_are_counted_and_go_with_their_folder() {
     assert_eq!(folders(&mut world)["one:a/latest"].properties, 1);
     let rows = world.state.scan::<Properties>(&[], &[u8::MAX], 9);
     assert_eq!(rows.len(), 1);
-    assert_eq!((rows[0].0.2.as_str(), &rows[0].1), ("k", &vec!["3".to_owned()]));
+    assert_eq!(rows[0].1, BTreeMap::from([("k".to_owned(), vec!["3".to_owned()])]));
+    let found = world.state.scan::<PropertyValues>(&[], &[u8::MAX], 9);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].0.0.as_str(), found[0].0.1.as_str()), ("k", "3"));
     world.delete_tag(a, tag(1));
     world.prune();
     assert_eq!(world.state.scan::<Properties>(&[], &[u8::MAX], 9), []);

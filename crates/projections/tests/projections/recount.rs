@@ -7,10 +7,11 @@ use supercargo_eventlog::Event;
 use supercargo_model::{Digest, RepoKey};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentRow, ContentState, Contents, Counter, Counters, EmptyFolders, Folders, Holders, Images,
-    ImagesById, Layers, Manifests, NameId, NameIds, NameUsage, Names, NamesById, Orphans, Properties,
-    ReferenceKind, References, Referrers, RepositoryUsage, Source, TagHistory, Tags, Usage,
-    UsageByRepository, Views, Wait,
+    BlobHashes, Blobs, BlobsByMd5, BlobsBySha1, ConfigLabels, ContentRow, ContentState, Contents, Counter,
+    Counters, EmptyFolders, Folders, Holders, Images, ImagesById, LabelValues, Layers, Manifests, Migrations,
+    NameId, NameIds, NameUsage, Names, NamesById, Orphans, Properties, PropertyValues, ReferenceKind,
+    References, Referrers, RepositoryUsage, Source, TagHistory, TagNames, Tags, Usage, UsageByRepository,
+    Views, Wait,
 };
 
 use crate::world::{
@@ -40,6 +41,9 @@ enum Op {
     View(usize, u8, u8),
     DeleteImage(usize, u8),
     Inspect(u8, Option<u8>),
+    Hash(u8),
+    ReadConfig(u8, bool),
+    Migrate(usize, usize),
     Pass(i64),
 }
 
@@ -68,6 +72,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(room, image, name, tag)| Op::PushChain(room, image, name, tag)),
         5 => (name.clone(), tag, image.clone(), sources)
             .prop_map(|(name, tag, image, sources)| Op::TagImage(name, tag, image, sources)),
+        1 => blob.clone().prop_map(Op::Hash),
+        1 => (blob.clone(), any::<bool>()).prop_map(|(config, more)| Op::ReadConfig(config, more)),
+        1 => (name.clone(), 0..3_usize).prop_map(|(name, tag)| Op::Migrate(name, tag)),
         4 => (name, manifest, image.clone())
             .prop_map(|(name, manifest, image)| Op::View(name, manifest, image)),
         1 => (0..PLACES, image).prop_map(|(place, image)| Op::DeleteImage(place, image)),
@@ -106,6 +113,12 @@ fn run(world: &mut World, op: Op) {
         Op::View(of, manifest, image) => world.view(name(of), manifest, image),
         Op::DeleteImage(from, image) => world.delete_image(place(from), j(image)),
         Op::Inspect(layer, packed) => world.inspect(layer, packed),
+        Op::Hash(blob) => world.hash(blob),
+        Op::ReadConfig(config, more) => {
+            let labels = [("a", "1"), ("b", "x\0y"), ("c", "2"), ("c", "3")];
+            world.read_config(config, if more { &labels } else { &labels[..2] });
+        }
+        Op::Migrate(of, which) => world.migrate(name(of), tag(which)),
         Op::Rot(digest) => world.rot(any_digest(digest)),
         Op::Collect(waits) => {
             world.collect(&waits);
@@ -157,6 +170,46 @@ impl Recount<'_> {
         self.usage();
         self.orphans();
         self.folders();
+        self.found_by();
+    }
+
+    /// What things are found by, and what is known of them besides.
+    fn found_by(&self) {
+        let by_tag = self.tables.all::<Tags>().into_keys().map(|(id, tag)| (tag, id));
+        assert_eq!(
+            self.tables.all::<TagNames>().into_keys().collect::<BTreeSet<_>>(),
+            by_tag.collect::<BTreeSet<_>>()
+        );
+        let hashes = &self.world.hashes;
+        assert_eq!(self.tables.all::<BlobHashes>(), *hashes);
+        let by_md5: BTreeSet<_> = hashes.iter().map(|(digest, row)| (row.md5, *digest)).collect();
+        assert_eq!(self.tables.all::<BlobsByMd5>().into_keys().collect::<BTreeSet<_>>(), by_md5);
+        let by_sha1: BTreeSet<_> = hashes.iter().map(|(digest, row)| (row.sha1, *digest)).collect();
+        assert_eq!(self.tables.all::<BlobsBySha1>().into_keys().collect::<BTreeSet<_>>(), by_sha1);
+        assert_eq!(self.tables.all::<ConfigLabels>(), self.world.labels);
+        let by_label = self.world.labels.iter().flat_map(|(digest, labels)| {
+            let found = labels.iter().filter(|(_, value)| !value.contains('\0'));
+            found.map(|(label, value)| (label.clone(), value.clone(), *digest))
+        });
+        let by_label: BTreeSet<_> = by_label.collect();
+        assert_eq!(self.tables.all::<LabelValues>().into_keys().collect::<BTreeSet<_>>(), by_label);
+        let by_value = self.tables.all::<Properties>().into_iter().flat_map(|((repository, path), row)| {
+            let values = row.into_iter().flat_map(|(property, values)| {
+                values.into_iter().map(move |value| (property.clone(), value))
+            });
+            values
+                .map(|(property, value)| (property, value, repository.clone(), path.clone()))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(
+            self.tables.all::<PropertyValues>().into_keys().collect::<BTreeSet<_>>(),
+            by_value.collect::<BTreeSet<_>>()
+        );
+        let migrated = self.world.held.iter().flat_map(|(name, held)| {
+            held.migrated.iter().map(|(tag, digest)| ((self.ids[name], tag.clone()), *digest))
+        });
+        let rows = self.tables.all::<Migrations>().into_iter().map(|(key, row)| (key, row.digest));
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), migrated.collect::<BTreeMap<_, _>>());
     }
 
     fn names(&self) {
@@ -431,13 +484,12 @@ impl Recount<'_> {
                     "{path} hangs in the air"
                 );
             }
-            let set =
-                properties.keys().filter(|(key, folder, _)| (key, folder) == (repository, path)).count();
+            let set = properties.get(&(repository.clone(), path.clone())).map_or(0, |row| row.len());
             assert_eq!(row.properties as usize, set, "{path}");
             assert_eq!(row.empty_since.is_some(), row.children == 0, "{path}");
             empty.extend(row.empty_since.map(|since| (since, repository.clone(), path.clone())));
         }
-        for (repository, path, _) in properties.keys() {
+        for (repository, path) in properties.keys() {
             assert!(
                 folders.contains_key(&(repository.clone(), path.clone())),
                 "properties of nothing: {path}"
@@ -486,6 +538,11 @@ proptest! {
         prop_assert!(tables.all::<Orphans>().is_empty());
         prop_assert!(tables.all::<References>().is_empty());
         prop_assert!(tables.all::<Properties>().is_empty());
+        prop_assert!(tables.all::<PropertyValues>().is_empty());
+        prop_assert!(tables.all::<TagNames>().is_empty());
+        prop_assert!(tables.all::<Migrations>().is_empty());
         prop_assert!(tables.all::<Layers>().is_empty());
+        prop_assert!(tables.all::<BlobHashes>().is_empty());
+        prop_assert!(tables.all::<ConfigLabels>().is_empty());
     }
 }

@@ -13,8 +13,8 @@ use supercargo_model::{
     Descriptor, Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type,
 };
 use supercargo_projections::tables::{
-    ContentRow, ContentState, Contents, EmptyFolders, LayerRow, NameId, NameIds, NamesById, Orphans,
-    ReferenceKind, Wait, prefix,
+    BlobHashesRow, ContentRow, ContentState, Contents, EmptyFolders, LayerRow, NameId, NameIds, NamesById,
+    Orphans, ReferenceKind, Wait, prefix,
 };
 use supercargo_projections::{Base, Changes, Empty, Rows, Tracked, Working, fold, targets};
 use uuid::Uuid;
@@ -242,6 +242,8 @@ pub struct Holdings {
     /// What manifests are to V1 clients.
     pub views: BTreeMap<Digest, Digest>,
     pub tags: BTreeMap<Tag, Digest>,
+    /// What tags were migrated to.
+    pub migrated: BTreeMap<Tag, Digest>,
 }
 
 impl Holdings {
@@ -282,6 +284,9 @@ pub struct World {
     pub rotten: BTreeSet<Digest>,
     /// What was found out about layers.
     pub layers: BTreeMap<Digest, LayerRow>,
+    /// What was found out about blobs.
+    pub hashes: BTreeMap<Digest, BlobHashesRow>,
+    pub labels: BTreeMap<Digest, Vec<(String, String)>>,
 }
 
 impl World {
@@ -295,6 +300,8 @@ impl World {
             stored: BTreeMap::new(),
             rotten: BTreeSet::new(),
             layers: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         for repository in ["one", "two"] {
             let repository = repository.parse().unwrap();
@@ -372,7 +379,9 @@ impl World {
                 self.held.get_mut(&(repository, name)).unwrap().tags.insert(tag, digest);
             }
             Event::TagDeleted { repository, name, tag, .. } => {
-                self.held.get_mut(&(repository, name)).unwrap().tags.remove(&tag);
+                let held = self.held.get_mut(&(repository, name)).unwrap();
+                held.tags.remove(&tag);
+                held.migrated.remove(&tag);
             }
             Event::OrphansCollected { contents, blobs } => {
                 for contents in contents {
@@ -385,6 +394,8 @@ impl World {
                     self.stored.remove(&blob.digest);
                     self.rotten.remove(&blob.digest);
                     self.layers.remove(&blob.digest);
+                    self.hashes.remove(&blob.digest);
+                    self.labels.remove(&blob.digest);
                 }
             }
             Event::BlobRotFound { digest, .. } => {
@@ -395,7 +406,17 @@ impl World {
             | Event::RepositoryRemoved { .. }
             | Event::RepositoryNameDeleted { .. }
             | Event::PropertiesSet { .. }
+            | Event::Promoted { .. }
             | Event::FoldersPruned { .. } => {}
+            Event::BlobHashed { blob, md5, sha1 } => {
+                self.hashes.entry(blob).or_insert(BlobHashesRow { md5, sha1 });
+            }
+            Event::ConfigRead { config, labels } => {
+                self.labels.insert(config, labels);
+            }
+            Event::Migrated { repository, name, tag, digest, .. } => {
+                self.held.get_mut(&(repository, name)).unwrap().migrated.insert(tag, digest);
+            }
             other => assert!(other.is_of_accounts(), "{other:?} is about no content"),
         }
     }
@@ -575,6 +596,37 @@ impl World {
             let packed = packed.map(|packed| PackedLayer { digest: b(packed), size: blob_size(packed) });
             let (layer, diff_id) = (b(blob), Digest::sha256([0xd0 + blob; 32]));
             self.apply(Event::LayerInspected { layer, diff_id, unpacked_size: 7, packed });
+        }
+    }
+
+    pub fn hash(&mut self, blob: u8) {
+        if self.stored.contains_key(&b(blob)) {
+            // Some share one.
+            self.apply(Event::BlobHashed { blob: b(blob), md5: [blob / 2; 16], sha1: [blob; 20] });
+        }
+    }
+
+    pub fn read_config(&mut self, blob: u8, labels: &[(&str, &str)]) {
+        if self.stored.contains_key(&b(blob)) {
+            let labels =
+                labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+            self.apply(Event::ConfigRead { config: b(blob), labels });
+        }
+    }
+
+    pub fn migrate(&mut self, name: Name, tag: Tag) {
+        if let Some(digest) = self.held.get(&name).and_then(|held| held.tags.get(&tag)).copied() {
+            let (repository, name) = name;
+            self.apply(Event::Migrated {
+                from_repository: repository.clone(),
+                from_name: name.clone(),
+                from_tag: tag.clone(),
+                image: ImageId::from_bytes([1; 32]),
+                repository,
+                name,
+                tag,
+                digest,
+            });
         }
     }
 

@@ -8,7 +8,9 @@ use supercargo_eventlog::{
     Actor, Api, ContentRules, DockerApiVersion, Event, LoginMethod, NameQuota, Origin, Record,
     RepositoryConfig, V1Image,
 };
-use supercargo_model::{Descriptor, Digest, ImageId, Manifest, Pattern, Reference, Tag, media_type};
+use supercargo_model::{
+    Descriptor, Digest, ImageId, Manifest, PathPattern, Pattern, Reference, Tag, media_type,
+};
 use supercargo_projections::tables::{Contents, NameIds, Repositories};
 use supercargo_projections::{Empty, Rows as _, Working, fold};
 
@@ -366,12 +368,20 @@ fn repositories_are_created_once_and_configured_while_that_is_safe() {
 fn a_change_leaves_alone_what_it_does_not_name() {
     let mut view = given([]);
     let quota = RulesChange { quota: Some(7), ..RulesChange::default() };
+    let paths = |list| PathPattern::parse_list(list).unwrap();
+    let attributes = vec![("notes".to_owned(), "\"\"".to_owned())];
     let changes = [
         RepositoryChange { description: Some("one".to_owned()), ..RepositoryChange::default() },
         RepositoryChange { sparse_index: Some(true), ..RepositoryChange::default() },
         RepositoryChange { rules: quota, ..RepositoryChange::default() },
         RepositoryChange { login: Some(LoginMethod::Basic), ..RepositoryChange::default() },
         RepositoryChange { verify_tarsum: Some(true), ..RepositoryChange::default() },
+        RepositoryChange { docker_port: Some(444), ..RepositoryChange::default() },
+        RepositoryChange { blacked_out: Some(true), ..RepositoryChange::default() },
+        RepositoryChange { max_unique_tags: Some(3), ..RepositoryChange::default() },
+        RepositoryChange { includes: Some(paths("a/**")), ..RepositoryChange::default() },
+        RepositoryChange { excludes: Some(paths("b/**")), ..RepositoryChange::default() },
+        RepositoryChange { attributes: Some(attributes.clone()), ..RepositoryChange::default() },
     ];
     for change in changes {
         let command = Command::ConfigureRepository { repository: r(), change: Box::new(change) };
@@ -387,6 +397,12 @@ fn a_change_leaves_alone_what_it_does_not_name() {
         rules,
         login: LoginMethod::Basic,
         verify_tarsum: true,
+        docker_port: Some(444),
+        blacked_out: true,
+        max_unique_tags: 3,
+        includes: paths("a/**"),
+        excludes: paths("b/**"),
+        attributes,
     };
     assert_eq!(view.0.row::<Repositories>(&r()).unwrap().config, config);
 }

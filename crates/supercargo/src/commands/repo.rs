@@ -178,6 +178,7 @@ impl Settings {
                 quota: self.quota,
                 name_quotas: self.name_quotas.as_deref().map(<[_]>::to_vec),
             },
+            ..RepositoryChange::default()
         }
     }
 }

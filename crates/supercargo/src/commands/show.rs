@@ -136,6 +136,22 @@ pub(crate) fn event(event: &Event) -> String {
         Event::LayerInspected { layer, diff_id, unpacked_size, .. } => {
             format!("{} unpacks to {} ({})", short(layer), short(diff_id), size(*unpacked_size))
         }
+        Event::Promoted { repository, name, tag, from_repository, from_name, from_tag, moved, .. } => {
+            let how = if *moved { "moved" } else { "copied" };
+            format!("{repository}/{name}:{tag} {how} from {from_repository}/{from_name}:{from_tag}")
+        }
+        Event::Migrated { repository, name, tag, from_repository, from_name, from_tag, image, .. } => {
+            let image = image.short();
+            format!("{repository}/{name}:{tag} from {from_repository}/{from_name}:{from_tag}, image {image}")
+        }
+        Event::BlobHashed { blob, .. } => short(blob),
+        Event::ConfigRead { config, labels } => {
+            format!("{}: {}", short(config), count(labels.len() as u64, "label"))
+        }
+        Event::UserDescribed { user, .. } => user.to_string(),
+        Event::PermissionTargetSet { target, .. } | Event::PermissionTargetRemoved { target } => {
+            target.to_string()
+        }
     }
 }
 
