@@ -20,9 +20,9 @@ use supercargo_registry::v1::Viewer;
 
 use crate::Surface;
 use crate::error::{Code, Failure};
-use crate::names::V1Name;
 use crate::route::Route;
 use crate::token::Sent;
+use supercargo_model::v1::V1Name;
 
 /// The cookie by which concurrent pushers are told apart that have no token.
 pub(crate) const SESSION_COOKIE: &str = "session";

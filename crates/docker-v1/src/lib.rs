@@ -9,7 +9,6 @@ mod base;
 pub mod error;
 mod gate;
 mod images;
-mod names;
 mod properties;
 mod repositories;
 mod route;

@@ -16,8 +16,8 @@ use supercargo_registry::{Error, Scheme};
 
 use crate::error::{Code, Failure};
 use crate::gate::{Admitted, SESSION_COOKIE};
-use crate::names::V1Name;
 use crate::{Surface, base, token};
+use supercargo_model::v1::V1Name;
 
 /// Where a client goes on: hosts, each perhaps with a port.
 const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");

@@ -11,7 +11,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use supercargo_model::{ImageId, ParseError, Tag};
 
-use crate::names::V1Name;
+use supercargo_model::v1::V1Name;
 
 /// One operation of the protocol, its arguments parsed. HEAD asks for what GET does.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use supercargo_registry::v1::{HasTags, V1Found};
 use crate::Surface;
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
-use crate::names::V1Name;
+use supercargo_model::v1::V1Name;
 
 /// How long a page is where nobody says.
 const PAGE_DEFAULT: usize = 25;

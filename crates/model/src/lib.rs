@@ -16,6 +16,7 @@ mod pattern;
 mod reference;
 mod signed;
 mod time;
+pub mod tree;
 pub mod v1;
 
 pub use digest::{Algorithm, Digest};
@@ -87,6 +88,11 @@ pub enum ParseError {
         "pattern {0:?} is not valid: use letters, digits and . _ - + / with * for anything up to the next slash and ** for anything at all, 255 bytes at most"
     )]
     Pattern(String),
+    /// Not a path in a repository's tree.
+    #[error(
+        "path {0:?} is not valid: use names joined by / that are no . or .. and hold no control characters, 1024 bytes at most"
+    )]
+    TreePath(String),
     /// Not a media type.
     #[error("media type {0:?} is not valid: use type/subtype as in RFC 6838")]
     MediaType(String),

@@ -37,3 +37,11 @@ pub const IMAGE_CHAIN_JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest blob kept beside the tables, in bytes; a larger one is a file of its own. Small blobs share the
 /// commit's fsync, which is what makes many small pushes fast.
 pub const INLINE_BLOB_BYTES_MAX: u64 = 64 * 1024;
+/// Longest path in a repository's tree, in bytes: more than the longest that there can be.
+pub const TREE_PATH_BYTES_MAX: usize = 1024;
+/// Longest name of a property, in bytes.
+pub const PROPERTY_NAME_BYTES_MAX: usize = 255;
+/// Longest value of a property, in bytes.
+pub const PROPERTY_VALUE_BYTES_MAX: usize = 2400;
+/// Most values that the properties of one path have together.
+pub const PROPERTY_VALUES_MAX: usize = 1000;

@@ -9,6 +9,7 @@ mod convert;
 mod history;
 mod json;
 mod legacy;
+mod name;
 #[cfg(test)]
 mod properties;
 mod raw;
@@ -22,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 pub use config::{SynthesisedImage, chain_ids, from_v2};
 pub use convert::{ChainImage, Converted, Form, to_v2};
 pub use json::{ImageJson, ImageJsonError};
+pub use name::V1Name;
 
 use crate::{Digest, ImageId};
 use typed::Malformed;

@@ -4,13 +4,13 @@
 //! The registry keeps `x` and `library/x` apart, as V2 does, and clients of V1 mean the same by them: they push `x` and
 //! pull `library/x`. What lives here is which of the two is meant.
 
-use supercargo_model::{ParseError, RepoName};
+use crate::{ParseError, RepoName};
 
 const LIBRARY: &str = "library/";
 
 /// A name as a V1 client means it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct V1Name {
+pub struct V1Name {
     /// Without `library/`, where the client means a name of that namespace.
     short: RepoName,
     /// With it, where the name can be written so.
@@ -22,12 +22,12 @@ impl V1Name {
     ///
     /// # Errors
     /// [`ParseError::RepoName`].
-    pub(crate) fn parse(text: &str) -> Result<V1Name, ParseError> {
+    pub fn parse(text: &str) -> Result<V1Name, ParseError> {
         RepoName::parse(text).map(|name| V1Name::of(&name))
     }
 
     /// What a V1 client calls a name of the registry.
-    pub(crate) fn of(name: &RepoName) -> V1Name {
+    pub fn of(name: &RepoName) -> V1Name {
         let below = name.as_str().strip_prefix(LIBRARY).unwrap_or(name.as_str());
         if below.contains('/') {
             return V1Name { short: name.clone(), long: None };
@@ -38,12 +38,17 @@ impl V1Name {
     }
 
     /// How it is shown: with its namespace.
-    pub(crate) fn shown(&self) -> &str {
+    pub fn shown(&self) -> &str {
         self.long.as_ref().unwrap_or(&self.short).as_str()
     }
 
+    /// The names of the registry that are shown so: `library/x` before `x`.
+    pub fn written(&self) -> impl Iterator<Item = &RepoName> {
+        self.long.iter().chain(Some(&self.short).filter(|short| self.long.as_ref() != Some(short)))
+    }
+
     /// The name of the namespace, where `name` is what clients write short for it.
-    pub(crate) fn shadowing(name: &RepoName) -> Option<RepoName> {
+    pub fn shadowing(name: &RepoName) -> Option<RepoName> {
         V1Name::of(name).long.filter(|long| long != name)
     }
 
@@ -54,7 +59,7 @@ impl V1Name {
     ///
     /// # Errors
     /// Those of `exists`.
-    pub(crate) fn resolve<E>(
+    pub fn resolve<E>(
         &self,
         concerns: impl Fn(&RepoName) -> bool,
         exists: impl Fn(&RepoName) -> Result<bool, E>,
