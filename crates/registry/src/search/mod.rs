@@ -1,3 +1,13 @@
 //! Finding items of the tree by what is known of them.
+//!
+//! What lives here: conditions (`condition`), the choice of an index (`plan`), the indexes (`drivers`) and the search itself
+//! (`run`). What does not: what an item is, and who sees it (`tree`), and how a search is written (the surfaces).
+
 mod condition;
-pub use condition::*;
+mod drivers;
+mod plan;
+
+pub use condition::{
+    Comparison, Condition, Field, KindTest, NumberField, Order, Query, ROOT_PATH, Test, TextField, TextTest,
+    TimeField, WILDCARD_BYTES_MAX, Wildcard,
+};

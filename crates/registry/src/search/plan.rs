@@ -1,0 +1,177 @@
+//! How a search comes by its items: from which index, or by walking.
+//!
+//! What lives here is the choice, which is pure: what an index costs is asked of `drivers`. An index is never believed: it
+//! has to lead to every item that fulfils one test, and may lead to others.
+
+use supercargo_model::account::hex;
+use supercargo_model::tree::{
+    self, IMAGE_ANCESTRY, IMAGE_CHECKSUM, IMAGE_JSON, IMAGE_LAYER, INDEX, MANIFEST, V1_INDEX, V1_TAG,
+};
+use supercargo_model::{Digest, ImageId, Tag};
+
+use super::condition::{Condition, KindTest, ROOT_PATH, Test, TextField, TextTest};
+use crate::Result;
+
+/// What files are called that are not called after their content.
+const DOCUMENTS: [&str; 8] = [
+    MANIFEST, INDEX, V1_TAG, V1_INDEX, IMAGE_CHECKSUM, IMAGE_ANCESTRY, IMAGE_JSON, IMAGE_LAYER,
+];
+
+/// A way to some items.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Driver {
+    /// There are none.
+    Nothing,
+    /// What is in a folder.
+    Children(String),
+    /// Folders whose paths begin so, and what is in them.
+    Below(String),
+    /// Names, by what `docker.repoName` is to be, and their tags.
+    Named(TextTest),
+    /// Names that have a tag.
+    Tagged(Tag),
+    /// Files of a content.
+    Content(Digest),
+    /// Files of an MD5.
+    Md5([u8; 16]),
+    /// Files of a SHA-1.
+    Sha1([u8; 20]),
+    /// Files of a V1 image.
+    Image(ImageId),
+    /// Tags that point at a V1 image.
+    TagsOfImage(ImageId),
+    /// Manifests of images with a label.
+    Label(String, TextTest),
+    /// Items with a property that people set.
+    Own(String, TextTest),
+    /// Every item.
+    Everything,
+}
+
+/// A driver, and the condition that none who fulfils it is missed by it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Branch {
+    pub(crate) driver: Driver,
+    pub(crate) covers: Condition,
+}
+
+/// Tells how many items a driver leads to, counting up to a number of them.
+pub(crate) type Estimate<'e> = dyn FnMut(&Driver, u64) -> Result<u64> + 'e;
+
+/// Past this an estimate is not worth its while.
+pub(crate) const COUNTED_MAX: u64 = 1_024;
+
+/// The branches that lead to the fewest items. Every item that fulfils the condition is led to by the first of them whose
+/// condition it fulfils.
+pub(crate) fn choose(condition: &Condition, estimate: &mut Estimate<'_>) -> Result<Vec<Branch>> {
+    let planner = Planner { files_only: is_about_files(condition) };
+    let everything = Branch { driver: Driver::Everything, covers: Condition::everything() };
+    Ok(planner.best(condition, COUNTED_MAX, estimate)?.map_or_else(|| vec![everything], |(_, branches)| branches))
+}
+
+struct Planner {
+    files_only: bool,
+}
+
+impl Planner {
+    fn best(
+        &self,
+        condition: &Condition,
+        most: u64,
+        estimate: &mut Estimate<'_>,
+    ) -> Result<Option<(u64, Vec<Branch>)>> {
+        match condition {
+            Condition::All(conditions) => {
+                let mut best: Option<(u64, Vec<Branch>)> = None;
+                for condition in conditions {
+                    let most = best.as_ref().map_or(most, |(count, _)| *count);
+                    let found = self.best(condition, most, estimate)?;
+                    if let Some((count, branches)) = found
+                        && best.as_ref().is_none_or(|(least, _)| count < *least)
+                    {
+                        best = Some((count, branches));
+                    }
+                }
+                Ok(best)
+            }
+            Condition::Any(conditions) => {
+                let mut sum = 0;
+                let mut all = Vec::new();
+                for condition in conditions {
+                    let Some((count, branches)) = self.best(condition, most, estimate)? else { return Ok(None) };
+                    sum += count;
+                    all.extend(branches);
+                }
+                Ok(Some((sum, all)))
+            }
+            Condition::Is(test) => match self.driver(test) {
+                Some(driver) => {
+                    let count = estimate(&driver, most)?;
+                    Ok(Some((count, vec![Branch { driver, covers: condition.clone() }])))
+                }
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The index that leads to what fulfils a test, if one does.
+    fn driver(&self, test: &Test) -> Option<Driver> {
+        match test {
+            Test::Text(TextField::Path, test) => match (test.only(), test.start()) {
+                (Some(ROOT_PATH), _) => Some(Driver::Children(String::new())),
+                (Some(path), _) => Some(Driver::Children(path.to_owned())),
+                (None, Some(start)) => Some(Driver::Below(start.to_owned())),
+                _ => None,
+            },
+            Test::Text(TextField::Name, test) if self.files_only => file_named(test.only()?),
+            Test::Text(TextField::Sha256, test) => {
+                or_nothing(hex::parse(test.only()?).map(Digest::sha256).map(Driver::Content))
+            }
+            Test::Text(TextField::Md5, test) => or_nothing(hex::parse(test.only()?).map(Driver::Md5)),
+            Test::Text(TextField::Sha1, test) => or_nothing(hex::parse(test.only()?).map(Driver::Sha1)),
+            Test::Property(key, test) if !test.is_negative() => property(key, test),
+            _ => None,
+        }
+    }
+}
+
+/// What can't be fulfilled leads to nothing.
+fn or_nothing(driver: Option<Driver>) -> Option<Driver> {
+    Some(driver.unwrap_or(Driver::Nothing))
+}
+
+fn property(key: &str, test: &TextTest) -> Option<Driver> {
+    let only = || test.only();
+    match key {
+        "*" => None,
+        "docker.repoName" => test.start().map(|_| Driver::Named(test.clone())),
+        "docker.manifest" | "docker.tag.name" => or_nothing(Tag::parse(only()?).ok().map(Driver::Tagged)),
+        "docker.manifest.digest" => or_nothing(Digest::parse(only()?).ok().map(Driver::Content)),
+        "sha256" => or_nothing(Digest::parse(&format!("sha256:{}", only()?)).ok().map(Driver::Content)),
+        "docker.imageId" => or_nothing(ImageId::parse(only()?).ok().map(Driver::Image)),
+        "docker.tag.content" => or_nothing(ImageId::parse(only()?).ok().map(Driver::TagsOfImage)),
+        _ => match key.strip_prefix("docker.") {
+            None => Some(Driver::Own(key.to_owned(), test.clone())),
+            Some(own) => {
+                own.strip_prefix("label.").map(|label| Driver::Label(label.to_owned(), test.clone()))
+            }
+        },
+    }
+}
+
+/// Files have few names: those of documents, which are everywhere, and those of contents.
+fn file_named(name: &str) -> Option<Driver> {
+    if DOCUMENTS.contains(&name) {
+        return None;
+    }
+    or_nothing(tree::blob_of_file(name).map(Driver::Content))
+}
+
+/// Whether folders can't fulfil it, as far as that is seen at once.
+fn is_about_files(condition: &Condition) -> bool {
+    match condition {
+        Condition::All(conditions) => conditions.iter().any(is_about_files),
+        Condition::Any(conditions) => !conditions.is_empty() && conditions.iter().all(is_about_files),
+        Condition::Is(test) => *test == Test::Kind(KindTest::File),
+    }
+}
