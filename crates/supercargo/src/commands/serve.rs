@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use supercargo_access::Authority;
 use supercargo_access::oidc::Provider;
+use supercargo_artifactory::DEFAULT_CONTEXT;
 use supercargo_http::Mount;
 use supercargo_registry::Registry;
 use supercargo_workers::Workers;
@@ -169,6 +170,11 @@ async fn with_registry(
     let sessions = tokio::task::spawn_blocking(move || accounts::sessions(&data));
     let sessions = sessions.await.map_err(Failure::failed)??;
     let v1 = supercargo_docker_v1::Settings { authority: authority.clone(), sessions, body_timeout };
+    let artifactory = supercargo_artifactory::Settings {
+        authority: authority.clone(),
+        body_timeout,
+        context: DEFAULT_CONTEXT.to_owned(),
+    };
     let mut listeners = Vec::new();
     let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;
     let mut self_signed = Vec::new();
@@ -189,6 +195,7 @@ async fn with_registry(
                 let protocol = supercargo_docker_v2::router(Arc::clone(registry), mount, v2.clone());
                 let router = with_cors(protocol, &config.http.cors_origins)
                     .merge(old)
+                    .merge(supercargo_artifactory::router(Arc::clone(registry), artifactory.clone()))
                     .merge(supercargo_admin::router(Arc::clone(registry), authority.clone()));
                 Surfaces::Router(router)
             }

@@ -1,0 +1,169 @@
+//! The Artifactory surface: requests in, use cases of the registry, responses out, in the words of Artifactory's REST
+//! interface.
+//!
+//! What lives here: paths, parameters, JSON and error texts of that interface, and nothing of docker's protocols, which
+//! have surfaces of their own. What does not: any rule that another surface would need too, any knowledge of how things
+//! are kept, and listeners, connections and time-outs on them, which are the server's. `route` says which operation is
+//! meant, a file per noun answers it, and [`error`] holds the one table of what can go wrong.
+
+#![allow(dead_code, reason = "handlers come one after another; this goes with the last of them")]
+
+pub mod error;
+mod gate;
+mod respond;
+mod route;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use supercargo_access::Authority;
+use supercargo_http::body::BodyStream;
+use supercargo_http::request;
+use supercargo_registry::Registry;
+use tokio::sync::Semaphore;
+
+use crate::error::{Code, Failure};
+use crate::gate::Admitted;
+use crate::route::Route;
+pub use crate::route::is_beside_the_protocols;
+
+/// Where the surface stands, where nothing else is configured.
+pub const DEFAULT_CONTEXT: &str = "/artifactory";
+
+/// Largest body that is read, in bytes: that of a permission target with some thousand names.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many walks over trees there are at a time. More wait.
+const WALKS_MAX: usize = 4;
+
+/// What an operator may change about this surface.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who decides what callers may do; everybody may do everything where there is none.
+    pub authority: Option<Arc<Authority>>,
+    /// How long a client may send nothing of a body that it has begun.
+    pub body_timeout: Duration,
+    /// What all paths begin with: a slash and a segment, or several, without a slash behind; or nothing.
+    pub context: String,
+}
+
+/// A router that serves everything below the context root, for merging into a listener's.
+///
+/// # Panics
+/// If the context does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
+pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
+    let context = settings.context.clone();
+    let surface = Arc::new(Surface { registry, settings, walks: Arc::new(Semaphore::new(WALKS_MAX)) });
+    Router::new()
+        .route(&format!("{context}/"), any(dispatch))
+        .route(&format!("{context}/{{*rest}}"), any(dispatch))
+        .with_state(surface)
+}
+
+/// What every handler works with.
+struct Surface {
+    registry: Arc<Registry>,
+    settings: Settings,
+    /// A place for each walk over a tree.
+    walks: Arc<Semaphore>,
+}
+
+/// A request that was let in.
+struct Asked {
+    parts: Parts,
+    admitted: Admitted,
+    body: Bytes,
+}
+
+impl Asked {
+    /// An operation that nothing answers yet.
+    fn unanswered(&self) -> Failure {
+        Failure::new(Code::NotFound)
+    }
+}
+
+impl Surface {
+    async fn answer(&self, parts: Parts, body: &mut BodyStream) -> Result<Response, Failure> {
+        // Only requests below the context root are routed here.
+        let path = parts.uri.path().strip_prefix(self.settings.context.as_str()).unwrap_or_default();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let route = Route::parse(&parts.method, path, parts.uri.query())?;
+        let mut admitted = self.admit(&parts, &route).await?;
+        let body = body.read_whole(&parts.headers, BODY_BYTES_MAX).await?;
+        if !body.is_empty() {
+            // Whoever holds the body back has the rights of the moment when it is there.
+            admitted = self.admit(&parts, &route).await?;
+        }
+        let asked = Asked { parts, admitted, body };
+        // An arm for each file that answers.
+        match &route {
+            Route::Ping => Ok(respond::text(StatusCode::OK, "OK")),
+            Route::Version | Route::SystemInfo => Err(asked.unanswered()),
+            Route::ListRepositories
+            | Route::GetRepository { .. }
+            | Route::CreateRepository { .. }
+            | Route::UpdateRepository { .. }
+            | Route::DeleteRepository { .. } => Err(asked.unanswered()),
+            Route::ListNames { .. } | Route::ListTags { .. } => Err(asked.unanswered()),
+            Route::ListUsers
+            | Route::GetUser { .. }
+            | Route::PutUser { .. }
+            | Route::UpdateUser { .. }
+            | Route::DeleteUser { .. }
+            | Route::ChangePassword
+            | Route::EncryptedPassword => Err(asked.unanswered()),
+            Route::ListGroups
+            | Route::GetGroup { .. }
+            | Route::PutGroup { .. }
+            | Route::UpdateGroup { .. }
+            | Route::DeleteGroup { .. } => Err(asked.unanswered()),
+            Route::ListTargets
+            | Route::GetTarget { .. }
+            | Route::PutTarget { .. }
+            | Route::DeleteTarget { .. } => Err(asked.unanswered()),
+            Route::GetApiKey
+            | Route::CreateApiKey
+            | Route::RenewApiKey
+            | Route::RevokeApiKey
+            | Route::ListTokens
+            | Route::CreateToken
+            | Route::CreateAccessToken
+            | Route::GetToken { .. }
+            | Route::DeleteToken { .. }
+            | Route::RevokeToken
+            | Route::RevokeAccessToken => Err(asked.unanswered()),
+            Route::Promote { .. } | Route::Migrate { .. } => Err(asked.unanswered()),
+            Route::GetItem { .. }
+            | Route::SetProperties { .. }
+            | Route::RemoveProperties { .. }
+            | Route::UpdateProperties { .. } => Err(asked.unanswered()),
+            Route::GetFile { .. } | Route::PutFile { .. } | Route::DeleteItem { .. } => {
+                Err(asked.unanswered())
+            }
+            Route::SearchProperties | Route::SearchNames | Route::SearchChecksums | Route::SearchAql => {
+                Err(asked.unanswered())
+            }
+            Route::GetSetup { .. } => Err(asked.unanswered()),
+            Route::GetWebServer | Route::SetWebServer | Route::GetProxyConfig { .. } => {
+                Err(asked.unanswered())
+            }
+        }
+    }
+}
+
+async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
+    let (version, id) = (parts.version, request::id(&parts.headers).map(ToOwned::to_owned));
+    let answered = surface.answer(parts, &mut body).await;
+    // A client that sends it all before it looks for the answer is to find one.
+    body.discard().await;
+    answered.unwrap_or_else(|failure| failure.into_response(version, id.as_deref()))
+}
