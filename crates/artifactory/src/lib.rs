@@ -8,6 +8,9 @@
 
 #![allow(dead_code, reason = "handlers come one after another; this goes with the last of them")]
 
+mod aql;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod edge;
 pub mod error;
 mod gate;
 mod respond;

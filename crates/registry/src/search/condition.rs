@@ -262,7 +262,7 @@ pub enum Field {
 /// A search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
-    /// In which repositories; all, where there are none. Those that are not there have nothing in them.
+    /// In which repositories; in all, where none are named. Those that are not there have nothing in them.
     pub repositories: Vec<RepoKey>,
     /// What is searched for.
     pub condition: Condition,
@@ -316,7 +316,9 @@ impl Condition {
     /// How many conditions and tests it is made of.
     pub fn size(&self) -> usize {
         match self {
-            Condition::All(inner) | Condition::Any(inner) => 1 + inner.iter().map(Condition::size).sum::<usize>(),
+            Condition::All(inner) | Condition::Any(inner) => {
+                1 + inner.iter().map(Condition::size).sum::<usize>()
+            }
             Condition::Is(_) => 1,
         }
     }
@@ -345,7 +347,9 @@ impl Condition {
 
     fn cost(&self) -> u8 {
         match self {
-            Condition::All(inner) | Condition::Any(inner) => inner.iter().map(Condition::cost).max().unwrap_or(0),
+            Condition::All(inner) | Condition::Any(inner) => {
+                inner.iter().map(Condition::cost).max().unwrap_or(0)
+            }
             Condition::Is(Test::Property(..)) => 2,
             Condition::Is(Test::Text(TextField::Md5 | TextField::Sha1, _)) => 1,
             Condition::Is(_) => 0,
@@ -364,7 +368,9 @@ impl Test {
             Test::Time(field, comparison, time) => comparison.holds(item.time(*field).cmp(time)),
             Test::Kind(KindTest::Any) => true,
             Test::Kind(kind) => item.is_folder() == (*kind == KindTest::Folder),
-            Test::Property(key, test) if test.is_negative() => !item.any_value(key, &mut |value| !test.holds(value))?,
+            Test::Property(key, test) if test.is_negative() => {
+                !item.any_value(key, &mut |value| !test.holds(value))?
+            }
             Test::Property(key, test) => item.any_value(key, &mut |value| test.holds(value))?,
         })
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use supercargo_model::tree::{
-    IMAGE_JSON, IMAGE_LAYER, INDEX, MANIFEST, V1_TAG, blob_file, image_folder, tag_folder,
-    untagged_folder, v1_folder, v1_tag_folder,
+    IMAGE_JSON, IMAGE_LAYER, INDEX, MANIFEST, V1_TAG, blob_file, image_folder, tag_folder, untagged_folder,
+    v1_folder, v1_tag_folder,
 };
 use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, media_type};
@@ -117,12 +117,16 @@ impl Drivers<'_> {
                 }
             }),
             Driver::Content(digest) => self.content(digest, Beside::Anything, each),
-            Driver::Md5(md5) => self.rows::<BlobsByMd5>(&prefix::blobs_by_md5(md5), &[], |(_, digest), ()| {
-                self.content(&digest, Beside::Anything, each)
-            }),
-            Driver::Sha1(sha1) => self.rows::<BlobsBySha1>(&prefix::blobs_by_sha1(sha1), &[], |(_, digest), ()| {
-                self.content(&digest, Beside::Anything, each)
-            }),
+            Driver::Md5(md5) => {
+                self.rows::<BlobsByMd5>(&prefix::blobs_by_md5(md5), &[], |(_, digest), ()| {
+                    self.content(&digest, Beside::Anything, each)
+                })
+            }
+            Driver::Sha1(sha1) => {
+                self.rows::<BlobsBySha1>(&prefix::blobs_by_sha1(sha1), &[], |(_, digest), ()| {
+                    self.content(&digest, Beside::Anything, each)
+                })
+            }
             Driver::Image(id) => {
                 for repository in self.repositories {
                     for file in [IMAGE_JSON, IMAGE_LAYER] {
@@ -177,7 +181,10 @@ impl Drivers<'_> {
         }
         // Two names may share a folder: it is told of with the one that is told of first.
         let first = V1Name::of(name).written().find_map(|name| {
-            self.snapshot.get::<Names>(&(repository.clone(), name.clone())).map_err(Error::internal).transpose()
+            self.snapshot
+                .get::<Names>(&(repository.clone(), name.clone()))
+                .map_err(Error::internal)
+                .transpose()
         });
         if first.transpose()? == Some(id) {
             flow!(each(repository, Candidate::Item(v1_folder(name))));
@@ -245,7 +252,10 @@ impl Drivers<'_> {
             let item = |path: String, each: &mut Each<'_>| each(&repository, Candidate::Item(path));
             if beside == Beside::Anything {
                 if let Some(file) = self.manifest_file(id, digest)? {
-                    flow!(self.manifest_folders(id, &name, digest, |folder| item(format!("{folder}/{file}"), each)));
+                    flow!(self.manifest_folders(id, &name, digest, |folder| item(
+                        format!("{folder}/{file}"),
+                        each
+                    )));
                 }
                 flow!(self.image_file(&repository, id, digest, IMAGE_JSON, each));
             }
@@ -254,14 +264,18 @@ impl Drivers<'_> {
                 match (kind, beside) {
                     (ReferenceKind::Config, Beside::ManifestOfConfig) => {
                         let Some(file) = self.manifest_file(id, &source)? else { return ON };
-                        self.manifest_folders(id, &name, &source, |folder| item(format!("{folder}/{file}"), each))
+                        self.manifest_folders(id, &name, &source, |folder| {
+                            item(format!("{folder}/{file}"), each)
+                        })
                     }
                     (ReferenceKind::Config | ReferenceKind::Layer, Beside::Anything) => {
                         if self.manifest_file(id, &source)?.is_none() {
                             return self.image_file(&repository, id, &source, IMAGE_LAYER, each);
                         }
                         let file = blob_file(digest);
-                        self.manifest_folders(id, &name, &source, |folder| item(format!("{folder}/{file}"), each))
+                        self.manifest_folders(id, &name, &source, |folder| {
+                            item(format!("{folder}/{file}"), each)
+                        })
                     }
                     _ => ON,
                 }
@@ -281,35 +295,57 @@ impl Drivers<'_> {
         let row = self.snapshot.get::<Images>(&(id, *json)).map_err(Error::internal)?;
         let Some(image) = row.map(|row| row.image.id) else { return ON };
         let mut first = None;
-        let _ = self.rows::<ImagesById>(&prefix::images_by_id(repository, &image), &[], |(_, _, holder), held| {
-            if held != *json || self.name(holder)?.is_none() {
-                return ON;
-            }
-            first = Some(holder);
-            Ok(ControlFlow::Break(()))
-        })?;
-        if first == Some(id) { each(repository, Candidate::Item(format!("{}/{file}", image_folder(&image)))) } else { ON }
+        let _ = self.rows::<ImagesById>(
+            &prefix::images_by_id(repository, &image),
+            &[],
+            |(_, _, holder), held| {
+                if held != *json || self.name(holder)?.is_none() {
+                    return ON;
+                }
+                first = Some(holder);
+                Ok(ControlFlow::Break(()))
+            },
+        )?;
+        if first == Some(id) {
+            each(repository, Candidate::Item(format!("{}/{file}", image_folder(&image))))
+        } else {
+            ON
+        }
     }
 
     fn tags_of_image(&self, image: &ImageId, each: &mut Each<'_>) -> Flow {
         for repository in self.repositories {
-            flow!(self.rows::<ImagesById>(&prefix::images_by_id(repository, image), &[], |(_, _, id), json| {
-                let Some((_, name)) = self.name(id)? else { return ON };
-                self.rows::<References>(&prefix::references_by_tags(id, &json), &[], |(_, _, source), _| {
-                    let Source::Tag(tag) = source else { return ON };
-                    each(repository, Candidate::Item(format!("{}/{V1_TAG}", v1_tag_folder(&name, &tag))))
-                })
-            }));
+            flow!(self.rows::<ImagesById>(
+                &prefix::images_by_id(repository, image),
+                &[],
+                |(_, _, id), json| {
+                    let Some((_, name)) = self.name(id)? else { return ON };
+                    self.rows::<References>(
+                        &prefix::references_by_tags(id, &json),
+                        &[],
+                        |(_, _, source), _| {
+                            let Source::Tag(tag) = source else { return ON };
+                            each(
+                                repository,
+                                Candidate::Item(format!("{}/{V1_TAG}", v1_tag_folder(&name, &tag))),
+                            )
+                        },
+                    )
+                }
+            ));
         }
         ON
     }
 
     fn label(&self, label: &str, test: &TextTest, each: &mut Each<'_>) -> Flow {
-        let manifests = |each: &mut Each<'_>, config: &Digest| self.content(config, Beside::ManifestOfConfig, each);
+        let manifests =
+            |each: &mut Each<'_>, config: &Digest| self.content(config, Beside::ManifestOfConfig, each);
         if let Some(value) = test.only() {
-            return self.rows::<LabelValues>(&prefix::label_value(label, value), &[], |(_, _, config), ()| {
-                manifests(each, &config)
-            });
+            return self.rows::<LabelValues>(
+                &prefix::label_value(label, value),
+                &[],
+                |(_, _, config), ()| manifests(each, &config),
+            );
         }
         let start = test.start().unwrap_or_default();
         self.rows::<LabelValues>(&prefix::label(label), start.as_bytes(), |(_, value, config), ()| {
@@ -321,31 +357,45 @@ impl Drivers<'_> {
         if let Some(value) = test.only() {
             let prefix = prefix::property_value(property, value);
             return self.rows::<PropertyValues>(&prefix, &[], |(_, _, repository, path), ()| {
-                if self.repositories.contains(&repository) { each(&repository, Candidate::Item(path)) } else { ON }
+                if self.repositories.contains(&repository) {
+                    each(&repository, Candidate::Item(path))
+                } else {
+                    ON
+                }
             });
         }
         let start = test.start().unwrap_or_default();
-        self.rows::<PropertyValues>(&prefix::property(property), start.as_bytes(), |(_, value, repository, path), ()| {
-            if !test.holds(&value) || !self.repositories.contains(&repository) {
-                return ON;
-            }
-            let key = (repository, path);
-            let row = self.snapshot.get::<Properties>(&key).map_err(Error::internal)?.unwrap_or_default();
-            let values = row.get(property).into_iter().flatten();
-            // One that has several such values is told of with the least.
-            let first = values.filter(|value| test.holds(value)).min();
-            if first == Some(&value) { each(&key.0, Candidate::Item(key.1)) } else { ON }
-        })
+        self.rows::<PropertyValues>(
+            &prefix::property(property),
+            start.as_bytes(),
+            |(_, value, repository, path), ()| {
+                if !test.holds(&value) || !self.repositories.contains(&repository) {
+                    return ON;
+                }
+                let key = (repository, path);
+                let row = self.snapshot.get::<Properties>(&key).map_err(Error::internal)?.unwrap_or_default();
+                let values = row.get(property).into_iter().flatten();
+                // One that has several such values is told of with the least.
+                let first = values.filter(|value| test.holds(value)).min();
+                if first == Some(&value) { each(&key.0, Candidate::Item(key.1)) } else { ON }
+            },
+        )
     }
 
     /// The repository and the name of a number, where they are searched.
     fn name(&self, id: NameId) -> Result<Option<(RepoKey, RepoName)>> {
         let found = self.snapshot.get::<NamesById>(&id).map_err(Error::internal)?;
-        Ok(found.filter(|(repository, name)| self.repositories.contains(repository) && !name.is_waiting_room()))
+        Ok(found
+            .filter(|(repository, name)| self.repositories.contains(repository) && !name.is_waiting_room()))
     }
 
     /// The rows that begin with a prefix, and then so.
-    fn rows<T: Table>(&self, prefix: &[u8], start: &[u8], mut each: impl FnMut(T::Key, T::Row) -> Flow) -> Flow {
+    fn rows<T: Table>(
+        &self,
+        prefix: &[u8],
+        start: &[u8],
+        mut each: impl FnMut(T::Key, T::Row) -> Flow,
+    ) -> Flow {
         let prefix = [prefix, start].concat();
         let mut flow = ON;
         let visited = self.snapshot.visit::<T>(&prefix, &prefix_end(&prefix), |key, row| {

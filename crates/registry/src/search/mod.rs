@@ -6,8 +6,10 @@
 mod condition;
 mod drivers;
 mod plan;
+mod run;
 
 pub use condition::{
     Comparison, Condition, Field, KindTest, NumberField, Order, Query, ROOT_PATH, Test, TextField, TextTest,
     TimeField, WILDCARD_BYTES_MAX, Wildcard,
 };
+pub use run::SORTED_MAX;

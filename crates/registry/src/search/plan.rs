@@ -13,9 +13,8 @@ use super::condition::{Condition, KindTest, ROOT_PATH, Test, TextField, TextTest
 use crate::Result;
 
 /// What files are called that are not called after their content.
-const DOCUMENTS: [&str; 8] = [
-    MANIFEST, INDEX, V1_TAG, V1_INDEX, IMAGE_CHECKSUM, IMAGE_ANCESTRY, IMAGE_JSON, IMAGE_LAYER,
-];
+const DOCUMENTS: [&str; 8] =
+    [MANIFEST, INDEX, V1_TAG, V1_INDEX, IMAGE_CHECKSUM, IMAGE_ANCESTRY, IMAGE_JSON, IMAGE_LAYER];
 
 /// A way to some items.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +65,9 @@ pub(crate) const COUNTED_MAX: u64 = 1_024;
 pub(crate) fn choose(condition: &Condition, estimate: &mut Estimate<'_>) -> Result<Vec<Branch>> {
     let planner = Planner { files_only: is_about_files(condition) };
     let everything = Branch { driver: Driver::Everything, covers: Condition::everything() };
-    Ok(planner.best(condition, COUNTED_MAX, estimate)?.map_or_else(|| vec![everything], |(_, branches)| branches))
+    Ok(planner
+        .best(condition, COUNTED_MAX, estimate)?
+        .map_or_else(|| vec![everything], |(_, branches)| branches))
 }
 
 struct Planner {
@@ -98,7 +99,9 @@ impl Planner {
                 let mut sum = 0;
                 let mut all = Vec::new();
                 for condition in conditions {
-                    let Some((count, branches)) = self.best(condition, most, estimate)? else { return Ok(None) };
+                    let Some((count, branches)) = self.best(condition, most, estimate)? else {
+                        return Ok(None);
+                    };
                     sum += count;
                     all.extend(branches);
                 }
