@@ -15,9 +15,12 @@ pub fn aql(data: &[u8]) {
     match Find::parse(&text, now) {
         Ok(find) => {
             let written = find.to_string();
-            // Escapes may make it longer than what is read.
-            if written.len() <= crate::aql::AQL_BYTES_MAX {
-                assert_eq!(Find::parse(&written, now).as_ref(), Ok(&find), "{written}");
+            match Find::parse(&written, now) {
+                Ok(again) => assert_eq!(again, find, "{written}"),
+                // Where everything is said it may be too long or too deep, which it was not before.
+                Err(error) => {
+                    assert!(error.message.contains("at most") || error.message.contains("more than"))
+                }
             }
         }
         Err(error) => {

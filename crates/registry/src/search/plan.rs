@@ -58,7 +58,7 @@ pub(crate) struct Branch {
 pub(crate) type Estimate<'e> = dyn FnMut(&Driver, u64) -> Result<u64> + 'e;
 
 /// Past this an estimate is not worth its while.
-pub(crate) const COUNTED_MAX: u64 = 1_024;
+pub(crate) const COUNTED_MAX: u64 = 256;
 
 /// The branches that lead to the fewest items. Every item that fulfils the condition is led to by the first of them whose
 /// condition it fulfils.
@@ -176,5 +176,123 @@ fn is_about_files(condition: &Condition) -> bool {
         Condition::All(conditions) => conditions.iter().any(is_about_files),
         Condition::Any(conditions) => !conditions.is_empty() && conditions.iter().all(is_about_files),
         Condition::Is(test) => *test == Test::Kind(KindTest::File),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use supercargo_model::Timestamp;
+
+    use super::super::condition::{Comparison, NumberField, TimeField, Wildcard};
+    use super::*;
+
+    fn is(field: TextField, text: &str) -> Condition {
+        Condition::Is(Test::Text(field, TextTest::equals(text)))
+    }
+
+    fn has(key: &str, value: &str) -> Condition {
+        Condition::Is(Test::Property(key.to_owned(), TextTest::equals(value)))
+    }
+
+    fn like(key: &str, pattern: &str) -> Condition {
+        Condition::Is(Test::Property(key.to_owned(), TextTest::Matches(Wildcard::new(pattern).unwrap())))
+    }
+
+    const FILES: Condition = Condition::Is(Test::Kind(KindTest::File));
+
+    /// What is chosen, where everything leads to as many.
+    fn chosen(condition: &Condition) -> Vec<Driver> {
+        let branches = choose(condition, &mut |driver, _| Ok(u64::from(*driver != Driver::Nothing)));
+        branches.unwrap().into_iter().map(|branch| branch.driver).collect()
+    }
+
+    #[test]
+    fn every_index_is_known_by_what_is_searched_for() {
+        let hex = "ab".repeat(32);
+        let (digest, image) = (Digest::sha256([0xab; 32]), ImageId::parse(&hex).unwrap());
+        let matches = |pattern: &str| TextTest::Matches(Wildcard::new(pattern).unwrap());
+        for (condition, driver) in [
+            (Condition::everything(), Driver::Everything),
+            (is(TextField::Repository, "a"), Driver::Everything),
+            (is(TextField::Path, "a/b"), Driver::Children("a/b".to_owned())),
+            (is(TextField::Path, "."), Driver::Children(String::new())),
+            (Condition::Is(Test::Text(TextField::Path, matches("a/b*"))), Driver::Below("a/b".to_owned())),
+            (Condition::Is(Test::Text(TextField::Path, matches("*b"))), Driver::Everything),
+            (is(TextField::Sha256, &hex), Driver::Content(digest)),
+            (is(TextField::Sha256, "ab"), Driver::Nothing),
+            (is(TextField::Md5, &"ab".repeat(16)), Driver::Md5([0xab; 16])),
+            (is(TextField::Sha1, &"ab".repeat(20)), Driver::Sha1([0xab; 20])),
+            (has("docker.manifest", "1.0"), Driver::Tagged(Tag::parse("1.0").unwrap())),
+            (has("docker.tag.name", "1/0"), Driver::Nothing),
+            (has("docker.manifest.digest", &digest.to_string()), Driver::Content(digest)),
+            (has("sha256", &hex), Driver::Content(digest)),
+            (has("docker.imageId", &hex), Driver::Image(image)),
+            (has("docker.tag.content", &hex), Driver::TagsOfImage(image)),
+            (has("docker.repoName", "a"), Driver::Named(TextTest::equals("a"))),
+            (like("docker.repoName", "a*"), Driver::Named(matches("a*"))),
+            (like("docker.repoName", "*a"), Driver::Everything),
+            (has("docker.label.a.b", "c"), Driver::Label("a.b".to_owned(), TextTest::equals("c"))),
+            (like("docker.label.a", "*"), Driver::Label("a".to_owned(), matches("*"))),
+            (has("docker.size", "1"), Driver::Everything),
+            (has("own", "1"), Driver::Own("own".to_owned(), TextTest::equals("1"))),
+            (like("own", "*1"), Driver::Own("own".to_owned(), matches("*1"))),
+            (like("*", "*"), Driver::Everything),
+            (
+                Condition::Is(Test::Property(
+                    "own".to_owned(),
+                    TextTest::Differs(Wildcard::new("*").unwrap()),
+                )),
+                Driver::Everything,
+            ),
+            (is(TextField::Name, &format!("sha256__{hex}")), Driver::Everything),
+            (
+                Condition::All(vec![FILES, is(TextField::Name, &format!("sha256__{hex}"))]),
+                Driver::Content(digest),
+            ),
+            (Condition::All(vec![FILES, is(TextField::Name, MANIFEST)]), Driver::Everything),
+            (Condition::All(vec![FILES, is(TextField::Name, "latest")]), Driver::Nothing),
+            (Condition::Is(Test::Number(NumberField::Size, Comparison::Equal, 1)), Driver::Everything),
+            (
+                Condition::Is(Test::Time(TimeField::Created, Comparison::Less, Timestamp::from_micros(1))),
+                Driver::Everything,
+            ),
+        ] {
+            assert_eq!(chosen(&condition), [driver], "{condition:?}");
+        }
+    }
+
+    #[test]
+    fn the_index_that_leads_to_the_fewest_is_chosen() {
+        let condition =
+            Condition::All(vec![has("many", "1"), Condition::All(vec![has("few", "1")]), has("more", "1")]);
+        let mut counted = Vec::new();
+        let branches = choose(&condition, &mut |driver, most| {
+            let Driver::Own(key, _) = driver else { panic!("{driver:?}") };
+            counted.push((key.clone(), most));
+            Ok(match key.as_str() {
+                "few" => 3,
+                _ => most.min(1_000_000),
+            })
+        });
+        assert_eq!(branches.unwrap()[0].covers, has("few", "1"));
+        // None is counted further than the best so far.
+        let expected = [("many", COUNTED_MAX), ("few", COUNTED_MAX), ("more", 3)];
+        assert_eq!(counted, expected.map(|(key, most)| (key.to_owned(), most)));
+    }
+
+    #[test]
+    fn what_one_of_several_may_be_takes_an_index_for_each() {
+        let one = Condition::Any(vec![
+            has("a", "1"),
+            Condition::Any(vec![has("b", "1"), has("docker.manifest", "c")]),
+        ]);
+        assert_eq!(chosen(&one).len(), 3);
+        let none = Condition::Any(vec![has("a", "1"), has("docker.size", "1")]);
+        assert_eq!(chosen(&none), [Driver::Everything]);
+        assert_eq!(
+            chosen(&Condition::All(vec![none, has("c", "1")])),
+            [Driver::Own("c".to_owned(), TextTest::equals("1"))]
+        );
+        assert_eq!(chosen(&Condition::Any(vec![])), []);
     }
 }
