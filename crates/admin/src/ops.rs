@@ -1,8 +1,8 @@
 //! The operations, as functions of a registry. Those that take long, or read much, block or are cut into
 //! steps as their names say; nothing here knows how it was asked.
 
-use supercargo_eventlog::{Log, LogError, Record, RedbLog};
-use supercargo_model::{RepoKey, Timestamp};
+use supercargo_eventlog::{Log, LogError, Record, RedbLog, first_at};
+use supercargo_model::RepoKey;
 use supercargo_registry::{Caller, Collected, Error, Registry, RepositoryInfo};
 
 use crate::api::{
@@ -45,10 +45,10 @@ pub fn log_page(log: &RedbLog, query: &LogQuery) -> Result<LogPage, Error> {
     let mut from = query.from.unwrap_or(0);
     let mut to = query.to.unwrap_or(size).min(size);
     if let Some(since) = query.since {
-        from = from.max(first_at(log, size, |at| at >= since)?);
+        from = from.max(first_at(log, size, |at| at >= since).map_err(|e| log_error(&e))?);
     }
     if let Some(until) = query.until {
-        to = to.min(first_at(log, size, |at| at > until)?);
+        to = to.min(first_at(log, size, |at| at > until).map_err(|e| log_error(&e))?);
     }
     let limit = query.limit.unwrap_or(LOG_PAGE_RECORDS_MAX).min(LOG_PAGE_RECORDS_MAX);
     let mut page = LogPage { records: Vec::new(), next: None };
@@ -91,21 +91,6 @@ pub fn log_page(log: &RedbLog, query: &LogQuery) -> Result<LogPage, Error> {
     }
     page.next = Some(end).filter(|end| *end > from);
     Ok(page)
-}
-
-/// The first seq whose record's time passes a test that all later ones pass too: times never run backwards
-/// in the log, so it is found by halving.
-fn first_at(log: &RedbLog, size: u64, passes: impl Fn(Timestamp) -> bool) -> Result<u64, Error> {
-    let (mut low, mut high) = (0, size);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if passes(log_record(log, middle)?.at) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    Ok(low)
 }
 
 /// What a collection would do. Blocks.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use supercargo_eventlog::RedbLog;
 use supercargo_model::tree::{
     IMAGE_JSON, IMAGE_LAYER, INDEX, MANIFEST, V1_TAG, blob_file, image_folder, tag_folder, untagged_folder,
     v1_folder, v1_tag_folder,
@@ -20,6 +21,7 @@ use supercargo_projections::{Snapshot, prefix_end};
 
 use super::condition::{ROOT_PATH, TextTest};
 use super::plan::Driver;
+use super::since;
 use crate::{Error, Result};
 
 /// The namespace of names that are written alone.
@@ -54,6 +56,7 @@ pub(crate) type Each<'e> = dyn FnMut(&RepoKey, Candidate) -> Flow + 'e;
 /// The indexes, for a search of some repositories.
 pub(crate) struct Drivers<'d> {
     pub(crate) snapshot: &'d Snapshot,
+    pub(crate) log: &'d RedbLog,
     pub(crate) repositories: &'d BTreeSet<RepoKey>,
 }
 
@@ -68,13 +71,18 @@ enum Beside {
 
 impl Drivers<'_> {
     /// How many candidates a driver leads to, counting up to `most`.
-    pub(crate) fn count(&self, driver: &Driver, most: u64) -> Result<u64> {
+    ///
+    /// `None` for what walking is better than.
+    pub(crate) fn count(&self, driver: &Driver, most: u64) -> Result<Option<u64>> {
+        if let Driver::Since(at) = driver {
+            return Ok(Some(since::count(self.log, *at)?).filter(|records| *records <= since::RECORDS_MAX));
+        }
         let mut count = 0;
         let _ = self.run(driver, &mut |_, _| {
             count += 1;
             Ok(if count < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        Ok(count)
+        Ok(Some(count))
     }
 
     /// Tells of each candidate that a driver leads to.
@@ -138,6 +146,12 @@ impl Drivers<'_> {
             Driver::TagsOfImage(id) => self.tags_of_image(id, each),
             Driver::Label(label, test) => self.label(label, test, each),
             Driver::Own(property, test) => self.own(property, test, each),
+            Driver::Since(at) => {
+                for (repository, candidate) in since::places(self.log, *at, self.repositories)? {
+                    flow!(each(&repository, candidate));
+                }
+                ON
+            }
         }
     }
 

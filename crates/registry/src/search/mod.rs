@@ -7,6 +7,7 @@ mod condition;
 mod drivers;
 mod plan;
 mod run;
+mod since;
 
 pub use condition::{
     Comparison, Condition, Field, KindTest, NumberField, Order, Query, ROOT_PATH, Test, TextField, TextTest,

@@ -7,9 +7,9 @@ use supercargo_model::account::hex;
 use supercargo_model::tree::{
     self, IMAGE_ANCESTRY, IMAGE_CHECKSUM, IMAGE_JSON, IMAGE_LAYER, INDEX, MANIFEST, V1_INDEX, V1_TAG,
 };
-use supercargo_model::{Digest, ImageId, Tag};
+use supercargo_model::{Digest, ImageId, Tag, Timestamp};
 
-use super::condition::{Condition, KindTest, ROOT_PATH, Test, TextField, TextTest};
+use super::condition::{Comparison, Condition, KindTest, ROOT_PATH, Test, TextField, TextTest};
 use crate::Result;
 
 /// What files are called that are not called after their content.
@@ -43,6 +43,8 @@ pub(crate) enum Driver {
     Label(String, TextTest),
     /// Items with a property that people set.
     Own(String, TextTest),
+    /// Items that something happened to since then.
+    Since(Timestamp),
     /// Every item.
     Everything,
 }
@@ -54,8 +56,8 @@ pub(crate) struct Branch {
     pub(crate) covers: Condition,
 }
 
-/// Tells how many items a driver leads to, counting up to a number of them.
-pub(crate) type Estimate<'e> = dyn FnMut(&Driver, u64) -> Result<u64> + 'e;
+/// Tells how many items a driver leads to, counting up to a number of them; `None` where walking is better.
+pub(crate) type Estimate<'e> = dyn FnMut(&Driver, u64) -> Result<Option<u64>> + 'e;
 
 /// Past this an estimate is not worth its while.
 pub(crate) const COUNTED_MAX: u64 = 256;
@@ -110,7 +112,7 @@ impl Planner {
             Condition::Is(test) => match self.driver(test) {
                 Some(driver) => {
                     let count = estimate(&driver, most)?;
-                    Ok(Some((count, vec![Branch { driver, covers: condition.clone() }])))
+                    Ok(count.map(|count| (count, vec![Branch { driver, covers: condition.clone() }])))
                 }
                 None => Ok(None),
             },
@@ -133,6 +135,9 @@ impl Planner {
             Test::Text(TextField::Md5, test) => or_nothing(hex::parse(test.only()?).map(Driver::Md5)),
             Test::Text(TextField::Sha1, test) => or_nothing(hex::parse(test.only()?).map(Driver::Sha1)),
             Test::Property(key, test) if !test.is_negative() => property(key, test),
+            Test::Time(_, Comparison::Equal | Comparison::Greater | Comparison::GreaterOrEqual, time) => {
+                Some(Driver::Since(*time))
+            }
             _ => None,
         }
     }
@@ -181,9 +186,7 @@ fn is_about_files(condition: &Condition) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use supercargo_model::Timestamp;
-
-    use super::super::condition::{Comparison, NumberField, TimeField, Wildcard};
+    use super::super::condition::{NumberField, TimeField, Wildcard};
     use super::*;
 
     fn is(field: TextField, text: &str) -> Condition {
@@ -202,7 +205,7 @@ mod tests {
 
     /// What is chosen, where everything leads to as many.
     fn chosen(condition: &Condition) -> Vec<Driver> {
-        let branches = choose(condition, &mut |driver, _| Ok(u64::from(*driver != Driver::Nothing)));
+        let branches = choose(condition, &mut |driver, _| Ok(Some(u64::from(*driver != Driver::Nothing))));
         branches.unwrap().into_iter().map(|branch| branch.driver).collect()
     }
 
@@ -256,6 +259,10 @@ mod tests {
                 Condition::Is(Test::Time(TimeField::Created, Comparison::Less, Timestamp::from_micros(1))),
                 Driver::Everything,
             ),
+            (
+                Condition::Is(Test::Time(TimeField::Created, Comparison::Greater, Timestamp::from_micros(1))),
+                Driver::Since(Timestamp::from_micros(1)),
+            ),
         ] {
             assert_eq!(chosen(&condition), [driver], "{condition:?}");
         }
@@ -269,10 +276,7 @@ mod tests {
         let branches = choose(&condition, &mut |driver, most| {
             let Driver::Own(key, _) = driver else { panic!("{driver:?}") };
             counted.push((key.clone(), most));
-            Ok(match key.as_str() {
-                "few" => 3,
-                _ => most.min(1_000_000),
-            })
+            Ok(Some(if key == "few" { 3 } else { most }))
         });
         assert_eq!(branches.unwrap()[0].covers, has("few", "1"));
         // None is counted further than the best so far.

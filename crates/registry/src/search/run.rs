@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::ControlFlow;
 
+use supercargo_eventlog::RedbLog;
 use supercargo_model::{RepoKey, Timestamp};
 use supercargo_projections::Snapshot;
 
@@ -30,6 +31,7 @@ pub(crate) trait Items {
 /// Tells each result, until told to stop. `stop` is asked between candidates.
 pub(crate) fn run<I: Items>(
     snapshot: &Snapshot,
+    log: &RedbLog,
     items: &I,
     readable: impl IntoIterator<Item = RepoKey>,
     query: &Query,
@@ -40,7 +42,7 @@ pub(crate) fn run<I: Items>(
     let condition = query.condition.clone().cheapest_first();
     let repositories: BTreeSet<RepoKey> =
         readable.into_iter().filter(|key| wanted(key) && condition.may_hold_in(key)).collect();
-    let drivers = Drivers { snapshot, repositories: &repositories };
+    let drivers = Drivers { snapshot, log, repositories: &repositories };
     let branches = choose(&condition, &mut |driver, most| drivers.count(driver, most))?;
     let search = Search { drivers, items, condition: &condition, branches: &branches, stop };
     if query.limit == Some(0) {
