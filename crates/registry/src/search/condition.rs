@@ -5,13 +5,15 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use supercargo_model::{RepoKey, Timestamp};
 use wildmatch::WildMatch;
 
 use crate::{Error, Result};
 
 /// What an item must fulfil.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// All of these; with none, everything fulfils it.
     All(Vec<Condition>),
@@ -22,7 +24,8 @@ pub enum Condition {
 }
 
 /// A test of one fact of an item.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Test {
     /// A text. Of an item that does not have it, only what is to be different is true.
     Text(TextField, TextTest),
@@ -38,7 +41,8 @@ pub enum Test {
 }
 
 /// Facts that are texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TextField {
     /// The repository's key.
     Repository,
@@ -59,7 +63,8 @@ pub enum TextField {
 }
 
 /// Facts that are numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NumberField {
     /// A file's size in bytes; 0 for a folder.
     Size,
@@ -68,7 +73,8 @@ pub enum NumberField {
 }
 
 /// Facts that are moments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TimeField {
     /// When it was made.
     Created,
@@ -82,7 +88,8 @@ pub enum TimeField {
 pub const ROOT_PATH: &str = ".";
 
 /// Which kinds of items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KindTest {
     /// Files.
     File,
@@ -93,7 +100,8 @@ pub enum KindTest {
 }
 
 /// How two values compare. Texts compare by their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Comparison {
     /// The same.
     Equal,
@@ -123,7 +131,8 @@ impl Comparison {
 }
 
 /// A test of a text.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TextTest {
     /// How it compares.
     Compare(Comparison, String),
@@ -173,6 +182,9 @@ impl TextTest {
         }
     }
 }
+
+/// How many conditions and tests a query is made of at most.
+pub const CONDITIONS_MAX: usize = 4_000;
 
 /// Longest pattern, in bytes.
 pub const WILDCARD_BYTES_MAX: usize = 1024;
@@ -230,6 +242,29 @@ impl Wildcard {
     }
 }
 
+/// As it is written: its text, and whether letters are small or capital.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'w> {
+    text: std::borrow::Cow<'w, str>,
+    #[serde(default)]
+    ignores_case: bool,
+}
+
+impl Serialize for Wildcard {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written { text: self.text.as_str().into(), ignores_case: self.ignores_case }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wildcard {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Wildcard, D::Error> {
+        let Written { text, ignores_case } = Written::deserialize(deserializer)?;
+        let wildcard = Wildcard::new(text).map_err(de::Error::custom)?;
+        Ok(if ignores_case { wildcard.ignoring_case() } else { wildcard })
+    }
+}
+
 impl PartialEq for Wildcard {
     fn eq(&self, other: &Wildcard) -> bool {
         self.text == other.text && self.ignores_case == other.ignores_case
@@ -237,7 +272,8 @@ impl PartialEq for Wildcard {
 }
 
 /// By what results are sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order {
     /// First by the first of these, then by the next. Items that are the same in all of them stand in the order of their
     /// repositories and paths.
@@ -247,7 +283,8 @@ pub struct Order {
 }
 
 /// The facts that results are sorted by and that are shown of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Field {
     /// A text.
     Text(TextField),
@@ -260,17 +297,22 @@ pub enum Field {
 }
 
 /// A search.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Query {
     /// In which repositories; in all, where none are named. Those that are not there have nothing in them.
+    #[serde(default)]
     pub repositories: Vec<RepoKey>,
     /// What is searched for.
     pub condition: Condition,
     /// How results are sorted; in no particular order, and always the same one, where there is none.
+    #[serde(default)]
     pub order: Option<Order>,
     /// How many results are passed over.
+    #[serde(default)]
     pub offset: u64,
     /// How many follow at most.
+    #[serde(default)]
     pub limit: Option<u64>,
 }
 

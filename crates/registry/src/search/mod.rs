@@ -10,7 +10,7 @@ mod run;
 mod since;
 
 pub use condition::{
-    Comparison, Condition, Field, KindTest, NumberField, Order, Query, ROOT_PATH, Test, TextField, TextTest,
-    TimeField, WILDCARD_BYTES_MAX, Wildcard,
+    CONDITIONS_MAX, Comparison, Condition, Field, KindTest, NumberField, Order, Query, ROOT_PATH, Test,
+    TextField, TextTest, TimeField, WILDCARD_BYTES_MAX, Wildcard,
 };
 pub use run::SORTED_MAX;

@@ -8,7 +8,7 @@ use supercargo_eventlog::RedbLog;
 use supercargo_model::{RepoKey, Timestamp};
 use supercargo_projections::Snapshot;
 
-use super::condition::{Condition, Facts, Field, Order, Query, Test, TextField};
+use super::condition::{CONDITIONS_MAX, Condition, Facts, Field, Order, Query, Test, TextField};
 use super::drivers::{Candidate, Drivers, Flow};
 use super::plan::{Branch, choose};
 use crate::{Error, Result};
@@ -38,6 +38,9 @@ pub(crate) fn run<I: Items>(
     stop: &dyn Fn() -> bool,
     each: &mut dyn FnMut(I::Item) -> Flow,
 ) -> Result<()> {
+    if query.condition.size() > CONDITIONS_MAX {
+        return Err(Error::Invalid(format!("a search has at most {CONDITIONS_MAX} conditions")));
+    }
     let wanted = |key: &RepoKey| query.repositories.is_empty() || query.repositories.contains(key);
     let condition = query.condition.clone().cheapest_first();
     let repositories: BTreeSet<RepoKey> =
