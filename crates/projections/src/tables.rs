@@ -149,8 +149,10 @@ pub struct NameRow {
 /// Where a tag points.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagRow {
-    /// The manifest.
+    /// The manifest, or the JSON of the V1 image.
     pub digest: Digest,
+    /// Whether it is a V1 image.
+    pub image: bool,
     /// Since when.
     pub at: Timestamp,
     /// Who set it.
@@ -347,15 +349,19 @@ pub struct LayerRow {
     pub packed: Option<PackedLayer>,
 }
 
-/// A folder of a repository's tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A folder of a repository's tree. The repository itself has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderRow {
-    /// How many folders and files are in it.
+    /// How many folders are in it, and things with files there: tags, manifests without tags, V1 images of names.
     pub children: u32,
     /// How many properties are set on it.
     pub properties: u32,
+    /// How many properties are set on files that are directly in it.
+    pub file_properties: u32,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: Actor,
     /// Since when it is empty.
     pub empty_since: Option<Timestamp>,
 }
@@ -386,6 +392,20 @@ pub struct MigrationRow {
 
 /// Properties of one folder or file, by their names, in order.
 pub type PropertiesRow = std::collections::BTreeMap<String, Vec<String>>;
+
+impl FolderRow {
+    /// A folder with nothing in it yet.
+    pub(crate) fn new(created_at: Timestamp, created_by: &Actor) -> FolderRow {
+        FolderRow {
+            children: 0,
+            properties: 0,
+            file_properties: 0,
+            created_at,
+            created_by: created_by.clone(),
+            empty_since: None,
+        }
+    }
+}
 
 /// Counters that numbers are given from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -321,7 +321,7 @@ impl Registry {
             let image = crate::v1::image_of(&snapshot, id, &row.digest)?;
             let media_type = manifest.map(|row| row.manifest.media_type);
             let media_type = media_type.or_else(|| image.map(|_| media_type::DOCKER_V1_IMAGE.to_owned()));
-            let TagRow { digest, at, by, seq } = row;
+            let TagRow { digest, at, by, seq, .. } = row;
             Ok(TagInfo { tag, digest, media_type, image, at, by, seq })
         });
         Ok(Page { entries: entries.collect::<Result<_>>()?, more: page.more })

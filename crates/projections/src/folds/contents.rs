@@ -208,7 +208,7 @@ pub(super) fn collected<B: Base>(state: &mut Working<B>, name: Name<'_>, digest:
         manifests::removed(state, name, digest, since, at);
     }
     if row.image {
-        images::removed(state, name, digest, since);
+        images::removed(state, name, digest, since, at);
     }
     if row.blob {
         remove_blob(state, name, digest, since);

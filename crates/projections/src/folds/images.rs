@@ -5,7 +5,7 @@ use supercargo_eventlog::{Record, V1Image};
 use supercargo_model::{Digest, RepoName, Timestamp};
 
 use super::contents::{self, Change};
-use super::{Loss, Name, names};
+use super::{Loss, Name, names, tree};
 use crate::tables::{
     Contents, ImageRow, Images, ImagesById, LayerRow, Layers, Manifests, ReferenceKind, References, Source,
     Views, Wait, prefix,
@@ -22,7 +22,7 @@ pub(super) fn pushed<B: Base>(state: &mut Working<B>, name: Name<'_>, image: &V1
     let known = state.get::<Images>(&key).map(|row| row.image.layer);
     // Packed anew by whoever pushed it: what it was made of before is let go.
     if known.is_some_and(|layer| layer != image.layer) {
-        removed(state, name, image.json, record.at);
+        removed(state, name, image.json, record.at, record.at);
     }
     if !state.get::<Contents>(&(name.id, image.layer)).is_some_and(|layer| layer.blob) {
         contents::add_blob(state, name, image.layer, image.layer_size, record.at);
@@ -38,6 +38,7 @@ pub(super) fn pushed<B: Base>(state: &mut Working<B>, name: Name<'_>, image: &V1
     let by_id = (name.repository.clone(), image.id, name.id);
     if state.get::<ImagesById>(&by_id).is_none() {
         state.put::<ImagesById>(&by_id, image.json);
+        tree::image_added(state, name, &image.id, record);
     }
     for (target, kind) in targets(image) {
         state.put_new::<References>(&(name.id, target, Source::Manifest(image.json)), kind);
@@ -62,7 +63,7 @@ pub(super) fn leave_waiting_room<B: Base>(
     if state.get::<Images>(&(room.id, image.json)).is_none() {
         return;
     }
-    removed(state, room, image.json, at);
+    removed(state, room, image.json, at, at);
     let layer = state.get::<Contents>(&(room.id, image.layer)).copied();
     // One that waits there to be collected, and so holds nothing, still has its layer until it is.
     if layer.is_some_and(|layer| layer.blob && !layer.reached())
@@ -73,8 +74,14 @@ pub(super) fn leave_waiting_room<B: Base>(
     names::settle(state, room);
 }
 
-/// The image is gone from the name; what only it held waits since then.
-pub(super) fn removed<B: Base>(state: &mut Working<B>, name: Name<'_>, json: Digest, since: Timestamp) {
+/// The image is gone from the name; what only it held waits since `since`.
+pub(super) fn removed<B: Base>(
+    state: &mut Working<B>,
+    name: Name<'_>,
+    json: Digest,
+    since: Timestamp,
+    at: Timestamp,
+) {
     let key = (name.id, json);
     let Some(row) = state.get::<Images>(&key) else { return };
     let (id, held) = (row.image.id, targets(&row.image));
@@ -87,6 +94,7 @@ pub(super) fn removed<B: Base>(state: &mut Working<B>, name: Name<'_>, json: Dig
     let by_id = (name.repository.clone(), id, name.id);
     if state.get::<ImagesById>(&by_id).is_some_and(|known| *known == json) {
         state.remove::<ImagesById>(&by_id);
+        tree::image_removed(state, name, &id, at);
     }
 }
 

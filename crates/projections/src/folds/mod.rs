@@ -153,7 +153,7 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
         }
         Event::V1ImageDeleted { repository, name, digest, .. } => {
             if let Some(name) = names::find(state, repository, name) {
-                images::removed(state, name, *digest, at);
+                images::removed(state, name, *digest, at, at);
                 names::settle(state, name);
             }
         }

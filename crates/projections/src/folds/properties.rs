@@ -33,12 +33,26 @@ pub(super) fn set<B: Base>(
             }
         }
     }
-    let count = |properties: usize| u32::try_from(properties).unwrap_or(u32::MAX);
-    state.update::<Folders, _>(&key, |row| {
-        if let Some(row) = row {
-            row.properties = count(after.len());
-        }
-    });
+    count(state, key, before.len(), after.len());
+}
+
+/// Counts the properties of a path: at itself, where it is a folder, and else at the folder that it is in.
+fn count<B: Base>(state: &mut Working<B>, key: (RepoKey, String), before: usize, after: usize) {
+    let number = |properties: usize| u32::try_from(properties).unwrap_or(u32::MAX);
+    let (before, after) = (number(before), number(after));
+    if state.get::<Folders>(&key).is_some() {
+        state.update::<Folders, _>(&key, |row| {
+            if let Some(row) = row {
+                row.properties = after;
+            }
+        });
+    } else if let Some((parent, _)) = key.1.rsplit_once('/') {
+        state.update::<Folders, _>(&(key.0, parent.to_owned()), |row| {
+            if let Some(row) = row {
+                row.file_properties = row.file_properties.saturating_sub(before).saturating_add(after);
+            }
+        });
+    }
 }
 
 /// A folder or file is gone, and its properties with it.
@@ -49,6 +63,7 @@ pub(super) fn dropped<B: Base>(state: &mut Working<B>, repository: &RepoKey, pat
         forget(state, repository, path, property, values);
     }
     state.remove::<Properties>(&key);
+    count(state, key, row.len(), 0);
 }
 
 fn forget<B: Base>(

@@ -3,6 +3,7 @@
 use supercargo_eventlog::RepositoryConfig;
 use supercargo_model::{RepoKey, Timestamp};
 
+use super::properties;
 use crate::tables::{Repositories, RepositoryRow, RepositoryUsage, UsageByRepository};
 use crate::working::{Base, Working};
 
@@ -28,6 +29,7 @@ pub(super) fn configured<B: Base>(state: &mut Working<B>, repository: &RepoKey, 
 
 pub(super) fn removed<B: Base>(state: &mut Working<B>, repository: &RepoKey) {
     state.remove::<Repositories>(repository);
+    properties::dropped(state, repository, "");
     // Kept where names still count in it, which no log of ours says.
     state.update::<UsageByRepository, _>(repository, |row| {
         if *row == Some(RepositoryUsage::default()) {

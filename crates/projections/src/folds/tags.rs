@@ -6,8 +6,8 @@ use supercargo_model::{Digest, Tag};
 use super::contents::{self, Change};
 use super::{Loss, Name, names, tree};
 use crate::tables::{
-    MigrationRow, Migrations, ReferenceKind, References, Source, TagChange, TagHistory, TagNames, TagRow,
-    Tags, Wait,
+    Images, MigrationRow, Migrations, ReferenceKind, References, Source, TagChange, TagHistory, TagNames,
+    TagRow, Tags, Wait,
 };
 use crate::working::{Base, Working};
 
@@ -19,25 +19,34 @@ pub(super) fn set<B: Base>(
     previous: Option<Digest>,
     record: &Record,
 ) {
-    let now = TagRow { digest, at: record.at, by: record.actor.clone(), seq: record.seq };
-    let before =
-        state.update::<Tags, _>(&(name.id, tag.clone()), |row| row.replace(now)).map(|row| row.digest);
+    let key = (name.id, tag.clone());
+    let before = state.get::<Tags>(&key).cloned();
+    let image = match &before {
+        Some(before) if before.digest == digest => before.image,
+        _ => state.get::<Images>(&(name.id, digest)).is_some(),
+    };
+    let now = TagRow { digest, image, at: record.at, by: record.actor.clone(), seq: record.seq };
+    state.update::<Tags, _>(&key, |row| *row = Some(now.clone()));
     remember(state, name, tag, Some(digest), previous, record);
-    if before == Some(digest) {
+    if before.as_ref().is_some_and(|before| before.digest == digest) {
         return;
     }
     // First what it points to now, so that what both the old and the new manifest hold is never let go.
     state.put_new::<References>(&(name.id, digest, Source::Tag(tag.clone())), ReferenceKind::Tag);
+    let was_alone = tree::is_alone(state, name.id, digest);
     contents::change(state, name, digest, Change::Gained, |row| row.tags = row.tags.saturating_add(1));
+    tree::tag_set(state, name, tag, before.as_ref(), &now);
+    tree::settle_alone(state, name, digest, was_alone, record.at);
     match before {
-        Some(before) => unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Untagged }),
+        Some(before) => {
+            unpoint(state, name, tag, before.digest, Loss { since: record.at, wait: Wait::Untagged });
+        }
         None => {
             names::count(state, name.id, |usage| names::step(&mut usage.tags, false, true));
             names::count_in_repository(state, name.repository, |usage| {
                 names::step(&mut usage.tags, false, true);
             });
             state.put_new::<TagNames>(&(tag.clone(), name.id), ());
-            tree::tag_set(state, name, tag, record.at);
         }
     }
 }
@@ -50,15 +59,15 @@ pub(super) fn deleted<B: Base>(
     record: &Record,
 ) {
     let key = (name.id, tag.clone());
-    let Some(before) = state.get::<Tags>(&key).map(|row| row.digest) else { return };
+    let Some(before) = state.get::<Tags>(&key).cloned() else { return };
     state.remove::<Tags>(&key);
     remember(state, name, tag, None, Some(previous), record);
-    unpoint(state, name, tag, before, Loss { since: record.at, wait: Wait::Deleted });
+    unpoint(state, name, tag, before.digest, Loss { since: record.at, wait: Wait::Deleted });
     names::count(state, name.id, |usage| names::step(&mut usage.tags, true, false));
     names::count_in_repository(state, name.repository, |usage| names::step(&mut usage.tags, true, false));
     state.remove::<TagNames>(&(tag.clone(), name.id));
     state.remove::<Migrations>(&key);
-    tree::tag_deleted(state, name, tag, record.at);
+    tree::tag_deleted(state, name, tag, &before, record.at);
 }
 
 /// It is known where a tag came from that points where it was set then.
@@ -72,6 +81,8 @@ pub(super) fn migrated<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Ta
 fn unpoint<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Tag, from: Digest, loss: Loss) {
     state.remove::<References>(&(name.id, from, Source::Tag(tag.clone())));
     contents::change(state, name, from, Change::Lost(loss), |row| row.tags = row.tags.saturating_sub(1));
+    // It had this one.
+    tree::settle_alone(state, name, from, false, loss.since);
 }
 
 fn remember<B: Base>(

@@ -576,7 +576,8 @@ fn folders_come_with_tags_and_are_pruned_up_the_branch_in_one_run() {
     let (mut world, x) = (World::new(), name(2));
     world.now = 10;
     world.push(x.clone(), 0);
-    assert!(folders(&mut world).is_empty(), "a manifest without a tag has no folder");
+    let alone = format!("one:lib/x/{}", m(0));
+    assert_eq!(folders(&mut world)[&alone].children, 1, "a manifest without a tag has a folder of its own");
     world.set_tag(x.clone(), tag(1), 0);
     world.set_tag(x.clone(), tag(2), 0);
     let counts: Vec<_> = folders(&mut world).into_iter().map(|(path, row)| (path, row.children)).collect();
@@ -586,7 +587,9 @@ fn folders_come_with_tags_and_are_pruned_up_the_branch_in_one_run() {
     world.now = 20;
     world.delete_tag(x.clone(), tag(1));
     world.now = 30;
-    world.delete_tag(x, tag(2));
+    world.delete_tag(x.clone(), tag(2));
+    assert!(folders(&mut world).contains_key(&alone));
+    world.delete_manifest(x, m(0));
     let empty = world.state.scan::<EmptyFolders>(&[], &[u8::MAX], 9);
     let empty: Vec<_> = empty.into_iter().map(|((since, _, path), ())| (since.as_micros(), path)).collect();
     assert_eq!(empty, [(20, "lib/x/latest".to_owned()), (30, "lib/x/v1".to_owned())]);

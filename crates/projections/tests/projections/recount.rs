@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use supercargo_eventlog::Event;
-use supercargo_model::{Digest, RepoKey};
+use supercargo_model::{Digest, RepoKey, tree};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
     BlobHashes, Blobs, BlobsByMd5, BlobsBySha1, ConfigLabels, ContentRow, ContentState, Contents, Counter,
@@ -15,8 +15,8 @@ use supercargo_projections::tables::{
 };
 
 use crate::world::{
-    BLOBS, DIGESTS, Holdings, IMAGES, MANIFESTS, Memory, NAMES, Name, PLACES, World, any_digest, cases,
-    folded, j, m, name, place, size_of, tag,
+    BLOBS, DIGESTS, Holdings, IMAGES, MANIFESTS, Memory, NAMES, Name, PLACES, Path, Thing, World, any_digest,
+    b, cases, folded, j, m, name, place, size_of, tag,
 };
 
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ enum Op {
     Rot(u8),
     Collect(Vec<Wait>),
     Prune,
-    SetProperties(usize, bool),
+    SetProperties(usize, usize, bool),
     PushImage(usize, u8),
     /// A whole push: the chain into the waiting room, then the tag.
     PushChain(usize, u8, usize, usize),
@@ -82,7 +82,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(layer, packed)| Op::Inspect(layer, packed)),
         3 => waits.prop_map(Op::Collect),
         1 => Just(Op::Prune),
-        1 => (0..8_usize, any::<bool>()).prop_map(|(folder, set)| Op::SetProperties(folder, set)),
+        1 => (0..20_usize, 0..8_usize, any::<bool>())
+            .prop_map(|(folder, file, set)| Op::SetProperties(folder, file, set)),
         3 => (0..5_i64).prop_map(Op::Pass),
     ]
 }
@@ -124,18 +125,31 @@ fn run(world: &mut World, op: Op) {
             world.collect(&waits);
         }
         Op::Prune => world.prune(),
-        Op::SetProperties(which, set) => {
+        Op::SetProperties(which, file, set) => {
             let folders = world.state.scan::<Folders>(&[], &[u8::MAX], usize::MAX);
             if folders.is_empty() {
                 return;
             }
-            let ((repository, path), _) = folders[which % folders.len()].clone();
-            let (key, value) = ("k".to_owned(), vec!["v".to_owned()]);
-            let (set, removed) = if set { (vec![(key, value)], Vec::new()) } else { (Vec::new(), vec![key]) };
-            world.apply(Event::PropertiesSet { repository, path, set, removed });
+            let (mut path, _) = folders[which % folders.len()].clone();
+            // Of the folder itself, or of a file in it.
+            if let Some(file) = files_in(world, &path).get(file) {
+                path.1 = format!("{}/{file}", path.1);
+            }
+            world.set_property(path, "k", set.then_some("v"));
         }
         Op::Pass(micros) => world.now += micros,
     }
+}
+
+/// Some files of a folder, by what is there.
+fn files_in(world: &World, folder: &Path) -> Vec<String> {
+    let things = world.things();
+    let files = things.get(folder).into_iter().flatten().flat_map(|thing| match thing {
+        Thing::Tag { image: true, .. } => vec![tree::V1_TAG.to_owned()],
+        Thing::Tag { .. } | Thing::Alone(..) => vec![tree::MANIFEST.to_owned(), tree::blob_file(&b(0))],
+        Thing::Image(..) => tree::IMAGE_FILES.map(str::to_owned).to_vec(),
+    });
+    files.collect()
 }
 
 /// The account, and the tables that are to agree with it.
@@ -459,25 +473,19 @@ impl Recount<'_> {
 
     fn folders(&self) {
         let folders = self.tables.all::<Folders>();
-        let tagged: BTreeSet<(RepoKey, String)> = self
-            .world
-            .held
-            .iter()
-            .flat_map(|((key, name), held)| {
-                held.tags.keys().map(move |tag| (key.clone(), format!("{name}/{tag}")))
-            })
-            .collect();
-        for path in &tagged {
-            assert!(folders.contains_key(path), "{path:?} has a tag and no folder");
+        let things = self.world.things();
+        for path in things.keys() {
+            assert!(folders.contains_key(path), "{path:?} has something in it and no folder");
         }
         let properties = self.tables.all::<Properties>();
+        assert_eq!(properties, self.world.properties);
         let mut empty = BTreeSet::new();
         for ((repository, path), row) in &folders {
             let inside = folders.keys().filter(|(other, below)| {
                 other == repository && below.rsplit_once('/').is_some_and(|(parent, _)| parent == path)
             });
-            let file = usize::from(tagged.contains(&(repository.clone(), path.clone())));
-            assert_eq!(row.children as usize, inside.count() + file, "{path}");
+            let held = things.get(&(repository.clone(), path.clone())).map_or(0, BTreeSet::len);
+            assert_eq!(row.children as usize, inside.count() + held, "{path}");
             if let Some((parent, _)) = path.rsplit_once('/') {
                 assert!(
                     folders.contains_key(&(repository.clone(), parent.to_owned())),
@@ -486,14 +494,19 @@ impl Recount<'_> {
             }
             let set = properties.get(&(repository.clone(), path.clone())).map_or(0, |row| row.len());
             assert_eq!(row.properties as usize, set, "{path}");
+            let of_files = properties.iter().filter(|((key, file), _)| {
+                let parent = file.rsplit_once('/').map(|(parent, _)| parent);
+                key == repository
+                    && parent == Some(path)
+                    && !folders.contains_key(&(key.clone(), file.clone()))
+            });
+            assert_eq!(
+                row.file_properties as usize,
+                of_files.map(|(_, row)| row.len()).sum::<usize>(),
+                "{path}"
+            );
             assert_eq!(row.empty_since.is_some(), row.children == 0, "{path}");
             empty.extend(row.empty_since.map(|since| (since, repository.clone(), path.clone())));
-        }
-        for (repository, path) in properties.keys() {
-            assert!(
-                folders.contains_key(&(repository.clone(), path.clone())),
-                "properties of nothing: {path}"
-            );
         }
         assert_eq!(self.tables.all::<EmptyFolders>().into_keys().collect::<BTreeSet<_>>(), empty);
     }

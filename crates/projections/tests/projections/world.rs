@@ -10,11 +10,11 @@ use supercargo_eventlog::{
     Actor, Api, Event, Origin, PackedLayer, Record, RepositoryConfig, V1Image, V1Parent,
 };
 use supercargo_model::{
-    Descriptor, Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type,
+    Descriptor, Digest, ImageId, Manifest, RepoKey, RepoName, Tag, Timestamp, media_type, tree,
 };
 use supercargo_projections::tables::{
-    BlobHashesRow, ContentRow, ContentState, Contents, EmptyFolders, LayerRow, NameId, NameIds, NamesById,
-    Orphans, ReferenceKind, Wait, prefix,
+    BlobHashesRow, ContentRow, ContentState, Contents, EmptyFolders, Folders, LayerRow, NameId, NameIds,
+    NamesById, Orphans, ReferenceKind, Wait, prefix,
 };
 use supercargo_projections::{Base, Changes, Empty, Rows, Tracked, Working, fold, targets};
 use uuid::Uuid;
@@ -25,8 +25,9 @@ pub fn cases(usual: u32) -> ProptestConfig {
     ProptestConfig { cases: (usual * default.cases).div_ceil(256), ..default }
 }
 
-pub const NAMES: [(&str, &str); 4] = [("one", "a"), ("one", "a/b"), ("one", "lib/x"), ("two", "a")];
-/// `b` under name `a` is the folder that name `a/b` has too.
+pub const NAMES: [(&str, &str); 5] =
+    [("one", "a"), ("one", "a/b"), ("one", "lib/x"), ("two", "a"), ("one", "library/a")];
+/// `b` under name `a` is the folder that name `a/b` has too. `a` and `library/a` are one to V1.
 pub const TAGS: [&str; 3] = ["b", "latest", "v1"];
 /// Whose waiting rooms there are in the first repository.
 pub const ROOMS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
@@ -271,6 +272,20 @@ impl Holdings {
     }
 }
 
+/// What makes a folder have files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    /// A tag, on a V1 image or on a manifest.
+    Tag { name: RepoName, tag: Tag, digest: Digest, image: bool },
+    /// A manifest without tags.
+    Alone(RepoName, Digest),
+    /// A V1 image of a name.
+    Image(RepoName, Digest),
+}
+
+/// A path of a repository.
+pub type Path = (RepoKey, String);
+
 /// The world: its records, its folded state, and the plain account.
 pub struct World {
     pub records: Vec<Record>,
@@ -287,6 +302,8 @@ pub struct World {
     /// What was found out about blobs.
     pub hashes: BTreeMap<Digest, BlobHashesRow>,
     pub labels: BTreeMap<Digest, Vec<(String, String)>>,
+    /// Properties of folders and files.
+    pub properties: BTreeMap<Path, BTreeMap<String, Vec<String>>>,
 }
 
 impl World {
@@ -302,6 +319,7 @@ impl World {
             layers: BTreeMap::new(),
             hashes: BTreeMap::new(),
             labels: BTreeMap::new(),
+            properties: BTreeMap::new(),
         };
         for repository in ["one", "two"] {
             let repository = repository.parse().unwrap();
@@ -316,11 +334,71 @@ impl World {
 
     /// Records an event, folds it, and keeps account of it.
     pub fn apply(&mut self, event: Event) {
+        let before = self.subjects();
         self.account(&event);
         let record = record(self.records.len() as u64, self.at(), event);
         fold(&mut self.state, &record);
         self.records.push(record);
         self.held.retain(|_, held| !held.is_empty());
+        let after = self.subjects();
+        self.properties.retain(|path, _| before.get(path).is_none_or(|before| after[path] == *before));
+    }
+
+    /// The things of every folder that has files.
+    pub fn things(&self) -> BTreeMap<Path, BTreeSet<Thing>> {
+        let mut things: BTreeMap<Path, BTreeSet<Thing>> = BTreeMap::new();
+        for ((key, name), held) in &self.held {
+            let mut add = |folder, thing| things.entry((key.clone(), folder)).or_default().insert(thing);
+            for (tag, digest) in &held.tags {
+                let image = held.images.contains_key(digest);
+                let folder = if image { tree::v1_tag_folder(name, tag) } else { tree::tag_folder(name, tag) };
+                add(folder, Thing::Tag { name: name.clone(), tag: tag.clone(), digest: *digest, image });
+            }
+            for digest in held.manifests.keys().filter(|digest| held.tags.values().all(|to| to != *digest)) {
+                add(tree::untagged_folder(name, digest), Thing::Alone(name.clone(), *digest));
+            }
+            for (json, image) in held.images.iter().filter(|_| !name.is_waiting_room()) {
+                add(tree::image_folder(&image.id), Thing::Image(name.clone(), *json));
+            }
+        }
+        things
+    }
+
+    /// What each path that has properties is about: with that they go.
+    fn subjects(&mut self) -> BTreeMap<Path, String> {
+        let things = self.things();
+        let paths: Vec<Path> = self.properties.keys().cloned().collect();
+        paths.into_iter().map(|path| (path.clone(), self.subject(&things, &path))).collect()
+    }
+
+    fn subject(&mut self, things: &BTreeMap<Path, BTreeSet<Thing>>, path: &Path) -> String {
+        if self.state.row::<Folders>(path).is_some() {
+            return "a folder".to_owned();
+        }
+        let Some((folder, file)) = path.1.rsplit_once('/') else { return "nothing".to_owned() };
+        let here = things.get(&(path.0.clone(), folder.to_owned())).into_iter().flatten();
+        let about = here.filter(|thing| match thing {
+            Thing::Tag { image: true, .. } => file == tree::V1_TAG,
+            Thing::Tag { image: false, .. } | Thing::Alone(..) => {
+                file == tree::MANIFEST || file == tree::INDEX || tree::blob_of_file(file).is_some()
+            }
+            Thing::Image(..) => tree::IMAGE_FILES.contains(&file),
+        });
+        let mut about: Vec<&Thing> = about.collect();
+        // Of images of an id, the last takes them along.
+        about.sort();
+        match about[..] {
+            [] => "nothing".to_owned(),
+            [Thing::Image(..), ..] => "an image".to_owned(),
+            _ => format!("{about:?}"),
+        }
+    }
+
+    /// Sets a property of a path, or removes it.
+    pub fn set_property(&mut self, (repository, path): Path, property: &str, value: Option<&str>) {
+        let set = value.map(|value| (property.to_owned(), vec![value.to_owned()])).into_iter().collect();
+        let removed = if value.is_some() { Vec::new() } else { vec![property.to_owned()] };
+        self.apply(Event::PropertiesSet { repository, path, set, removed });
     }
 
     fn stores(&mut self, name: Name, digest: Digest) -> &mut Holdings {
@@ -405,9 +483,16 @@ impl World {
             | Event::RepositoryConfigured { .. }
             | Event::RepositoryRemoved { .. }
             | Event::RepositoryNameDeleted { .. }
-            | Event::PropertiesSet { .. }
             | Event::Promoted { .. }
             | Event::FoldersPruned { .. } => {}
+            Event::PropertiesSet { repository, path, set, removed } => {
+                let row = self.properties.entry((repository.clone(), path.clone())).or_default();
+                row.extend(set);
+                row.retain(|property, _| !removed.contains(property));
+                if row.is_empty() {
+                    self.properties.remove(&(repository, path));
+                }
+            }
             Event::BlobHashed { blob, md5, sha1 } => {
                 self.hashes.entry(blob).or_insert(BlobHashesRow { md5, sha1 });
             }
