@@ -15,7 +15,8 @@ use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, media_type};
 use supercargo_projections::tables::{
     BlobsByMd5, BlobsBySha1, Folders, Holders, Images, ImagesById, LabelValues, Manifests, NameId, Names,
-    NamesById, Properties, PropertyValues, ReferenceKind, References, Source, Table, TagNames, Tags, prefix,
+    NamesById, Properties, PropertyValues, ReferenceKind, References, Source, Table, TagNames, TagRow, Tags,
+    prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
@@ -120,7 +121,7 @@ impl Drivers<'_> {
             Driver::Tagged(tag) => self.rows::<TagNames>(&prefix::tag_names(tag), &[], |(tag, id), ()| {
                 let Some((repository, name)) = self.name(id)? else { return ON };
                 match self.tag(id, &tag)? {
-                    Some(digest) => self.tag_file(id, &repository, &name, &tag, &digest, each),
+                    Some(row) => self.tag_file(id, &repository, &name, &tag, &row, each),
                     None => ON,
                 }
             }),
@@ -204,7 +205,7 @@ impl Drivers<'_> {
             flow!(each(repository, Candidate::Item(v1_folder(name))));
         }
         flow!(self.rows::<Tags>(&prefix::tags(id), &[], |(_, tag), row| {
-            self.tag_file(id, repository, name, &tag, &row.digest, each)
+            self.tag_file(id, repository, name, &tag, &row, each)
         }));
         for algorithm in ["sha256:", "sha512:"] {
             let start = format!("{name}/{algorithm}");
@@ -215,9 +216,8 @@ impl Drivers<'_> {
         ON
     }
 
-    fn tag(&self, id: NameId, tag: &Tag) -> Result<Option<Digest>> {
-        let row = self.snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)?;
-        Ok(row.map(|row| row.digest))
+    fn tag(&self, id: NameId, tag: &Tag) -> Result<Option<TagRow>> {
+        self.snapshot.get::<Tags>(&(id, tag.clone())).map_err(Error::internal)
     }
 
     /// The file that says what a tag is: a manifest, or what a V1 tag says of itself.
@@ -227,13 +227,27 @@ impl Drivers<'_> {
         repository: &RepoKey,
         name: &RepoName,
         tag: &Tag,
-        digest: &Digest,
+        row: &TagRow,
         each: &mut Each<'_>,
     ) -> Flow {
-        if let Some(file) = self.manifest_file(id, digest)? {
-            return each(repository, Candidate::Item(format!("{}/{file}", tag_folder(name, tag))));
+        if row.image {
+            if self.beside_another(repository, name, tag)?.is_some() {
+                return ON;
+            }
+            return each(repository, Candidate::Item(format!("{}/{V1_TAG}", v1_tag_folder(name, tag))));
         }
-        each(repository, Candidate::Item(format!("{}/{V1_TAG}", v1_tag_folder(name, tag))))
+        let Some(file) = self.manifest_file(id, &row.digest)? else { return ON };
+        each(repository, Candidate::Item(format!("{}/{file}", tag_folder(name, tag))))
+    }
+
+    /// Where a V1 tag stands in the same place as that of the name that comes first: the image that this one points at.
+    fn beside_another(&self, repository: &RepoKey, name: &RepoName, tag: &Tag) -> Result<Option<ImageId>> {
+        let Some(long) = V1Name::shadowing(name) else { return Ok(None) };
+        let id = self.snapshot.get::<Names>(&(repository.clone(), long)).map_err(Error::internal)?;
+        let Some(id) = id else { return Ok(None) };
+        let Some(row) = self.tag(id, tag)?.filter(|row| row.image) else { return Ok(None) };
+        let image = self.snapshot.get::<Images>(&(id, row.digest)).map_err(Error::internal)?;
+        Ok(image.map(|row| row.image.id))
     }
 
     /// What a manifest is called; `None` where it is none.
