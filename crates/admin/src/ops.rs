@@ -1,13 +1,17 @@
 //! The operations, as functions of a registry. Those that take long, or read much, block or are cut into
 //! steps as their names say; nothing here knows how it was asked.
 
+use std::ops::ControlFlow;
+
 use supercargo_eventlog::{Log, LogError, Record, RedbLog, first_at};
 use supercargo_model::RepoKey;
+use supercargo_registry::search::{NumberField, Query, TextField};
+use supercargo_registry::tree::Eyes;
 use supercargo_registry::{Caller, Collected, Error, Registry, RepositoryInfo};
 
 use crate::api::{
-    Folder, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery, NamesPage,
-    NamesParameters, PAGE_ENTRIES_MAX, PruneReport, RepositoryChange, TagsPage, TagsParameters,
+    Folder, FoundItem, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery,
+    NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PruneReport, RepositoryChange, TagsPage, TagsParameters,
 };
 
 /// How many records one page looks at, at most: past it the answer says where to go on.
@@ -193,4 +197,30 @@ pub fn tags(registry: &Registry, key: &RepoKey, parameters: &TagsParameters) -> 
     let n = parameters.n.unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX);
     let page = registry.tag_infos(key, &parameters.name, parameters.last.as_ref(), n)?;
     Ok(TagsPage { tags: page.entries, more: page.more })
+}
+
+/// Searches the trees of all repositories that the query is about, and tells what is found, until told to stop; `stop` is
+/// asked as long as nothing is. Blocks.
+///
+/// # Errors
+/// [`Error::Invalid`] for a query that would take too much memory; errors of the storage.
+pub fn search(
+    registry: &Registry,
+    query: &Query,
+    stop: &dyn Fn() -> bool,
+    mut each: impl FnMut(FoundItem) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    registry.search(query, |_| Some(Eyes::all()), stop, &mut |found| {
+        let item = found.item();
+        Ok(each(FoundItem {
+            repository: found.repository().clone(),
+            path: item.path.to_string(),
+            folder: item.is_folder(),
+            size: found.number(NumberField::Size),
+            at: item.at,
+            by: item.by.clone(),
+            sha256: found.text(TextField::Sha256)?.map(std::borrow::Cow::into_owned),
+            properties: found.properties()?.clone(),
+        }))
+    })
 }

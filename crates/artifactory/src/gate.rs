@@ -15,6 +15,7 @@ use supercargo_http::request;
 use supercargo_model::account::Actions;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Caller;
+use supercargo_registry::tree::Eyes;
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -73,6 +74,19 @@ impl Admitted {
     /// Whether no name of a repository is shown to them, whatever it is called.
     pub(crate) fn reads_nothing_in(&self, repository: &RepoKey) -> bool {
         self.rights.as_ref().is_some_and(|rights| rights.read_nothing_in(repository))
+    }
+
+    /// Their eyes for the tree of a repository; none where they see nothing of it.
+    pub(crate) fn eyes(&self, repository: &RepoKey) -> Option<Eyes> {
+        let Some(rights) = &self.rights else { return Some(Eyes::all()) };
+        if rights.read_everything_in(repository) {
+            return Some(Eyes::all());
+        }
+        if rights.read_nothing_in(repository) {
+            return None;
+        }
+        let (rights, repository) = (Arc::clone(rights), repository.clone());
+        Some(Eyes::of(move |name| rights.may_read(&repository, name)))
     }
 
     /// What is said of something in a repository that is not there, or not for them to see: the same of both. Who is not

@@ -15,6 +15,7 @@ pub mod error;
 mod gate;
 mod respond;
 mod route;
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use supercargo_http::request;
 use supercargo_registry::Registry;
 use tokio::sync::Semaphore;
 
+pub use crate::aql::{AqlError, parse as parse_aql};
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
 use crate::route::Route;
@@ -150,9 +152,10 @@ impl Surface {
             Route::GetFile { .. } | Route::PutFile { .. } | Route::DeleteItem { .. } => {
                 Err(asked.unanswered())
             }
-            Route::SearchProperties | Route::SearchNames | Route::SearchChecksums | Route::SearchAql => {
-                Err(asked.unanswered())
-            }
+            Route::SearchProperties => search::properties(self, &asked).await,
+            Route::SearchNames => search::names(self, &asked).await,
+            Route::SearchChecksums => search::checksums(self, &asked).await,
+            Route::SearchAql => search::aql(self, &asked).await,
             Route::GetSetup { .. } => Err(asked.unanswered()),
             Route::GetWebServer | Route::SetWebServer | Route::GetProxyConfig { .. } => {
                 Err(asked.unanswered())

@@ -59,6 +59,7 @@ enum Command {
     #[command(subcommand)]
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
+    Search(commands::search::Args),
     #[command(subcommand)]
     User(commands::account::UserCommand),
     #[command(subcommand)]
@@ -88,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Name(command) => commands::repo::run_name(command, &common),
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::Search(args) => commands::search::run(args, &common),
         Command::User(command) => commands::account::run_user(command, &common),
         Command::Group(command) => commands::account::run_group(command, &common),
         Command::Token(command) => commands::account::run_token(command, &common),

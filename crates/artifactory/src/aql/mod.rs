@@ -3,8 +3,8 @@
 //!
 //! What lives here: a query as text, read and written. What does not: how it is answered (`supercargo_registry::search`).
 
-mod parse;
 mod print;
+mod read;
 #[cfg(test)]
 mod tests;
 
@@ -91,7 +91,7 @@ impl Find {
     /// # Errors
     /// [`AqlError`].
     pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Find, AqlError> {
-        parse::find(text, now)
+        read::find(text, now)
     }
 
     /// The fields that are shown.
@@ -111,16 +111,25 @@ impl Find {
     }
 }
 
+/// Reads a query as a search of all repositories; what it says of what is shown is left out. Times that are relative are so
+/// to `now`.
+///
+/// # Errors
+/// [`AqlError`].
+pub fn parse(text: &str, now: Timestamp) -> Result<Query, AqlError> {
+    Find::parse(text, now).map(|find| find.query(Vec::new()))
+}
+
 /// Why a text is no query: where, and what would have been right there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
-pub(crate) struct AqlError {
+pub struct AqlError {
     /// The line, from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// The character in the line, from 1.
-    pub(crate) column: usize,
+    pub column: usize,
     /// What is wrong.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 impl AqlError {

@@ -248,7 +248,7 @@ fn any_condition() -> impl Strategy<Value = Condition> {
 fn find() -> impl Strategy<Value = Find> {
     let unique = |list: Vec<Field>| {
         let mut kept = Vec::new();
-        list.into_iter().for_each(|field| super::parse::add(&mut kept, field));
+        list.into_iter().for_each(|field| super::read::add(&mut kept, field));
         kept
     };
     let properties = prop_oneof![

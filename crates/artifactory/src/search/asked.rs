@@ -15,7 +15,9 @@ pub(super) type Pairs = Vec<(String, String)>;
 pub(super) fn by_properties(pairs: Pairs) -> Result<Query, Failure> {
     let (repositories, pairs) = split_repositories(pairs)?;
     if pairs.is_empty() {
-        return Err(Failure::invalid("name a property to search for, such as ?docker.repoName=library/ubuntu"));
+        return Err(Failure::invalid(
+            "name a property to search for, such as ?docker.repoName=library/ubuntu",
+        ));
     }
     let mut tests = 0;
     let mut all = Vec::new();
@@ -91,7 +93,8 @@ fn wildcard(text: &str) -> Result<Wildcard, Failure> {
 /// What `repos` says, and all else.
 fn split_repositories(pairs: Pairs) -> Result<(Vec<RepoKey>, Pairs), Failure> {
     let (repos, pairs): (Pairs, Pairs) = pairs.into_iter().partition(|(key, _)| key == "repos");
-    let keys = repos.iter().flat_map(|(_, keys)| keys.split(',')).map(str::trim).filter(|key| !key.is_empty());
+    let keys =
+        repos.iter().flat_map(|(_, keys)| keys.split(',')).map(str::trim).filter(|key| !key.is_empty());
     let keys: Result<_, _> = keys.map(RepoKey::parse).collect();
     Ok((keys.map_err(|error| Failure::invalid(format!("repos: {error}")))?, pairs))
 }
@@ -146,7 +149,8 @@ mod tests {
 
     #[test]
     fn properties_are_all_meant_and_one_of_their_values() {
-        let query = by_properties(pairs(&[("a", "1,2*"), ("b", ""), ("repos", "x,y"), ("c", "1\\,2")])).unwrap();
+        let query =
+            by_properties(pairs(&[("a", "1,2*"), ("b", ""), ("repos", "x,y"), ("c", "1\\,2")])).unwrap();
         assert_eq!(query.repositories, ["x", "y"].map(|key| RepoKey::parse(key).unwrap()));
         let expected = vec![
             Condition::Any(vec![has("a", TextTest::equals("1")), has("a", matches("2*"))]),

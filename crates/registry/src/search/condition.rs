@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use supercargo_model::{RepoKey, Timestamp};
 use wildmatch::WildMatch;
 
+use super::found::Found;
 use crate::{Error, Result};
 
 /// What an item must fulfil.
@@ -316,16 +317,6 @@ pub struct Query {
     pub limit: Option<u64>,
 }
 
-/// The facts of an item that tests are about.
-pub(crate) trait Facts {
-    fn text(&self, field: TextField) -> Result<Option<std::borrow::Cow<'_, str>>>;
-    fn number(&self, field: NumberField) -> u64;
-    fn time(&self, field: TimeField) -> Timestamp;
-    fn is_folder(&self) -> bool;
-    /// Tells each value of a property, or of all (`*`), until told to stop; whether it was.
-    fn any_value(&self, key: &str, is: &mut dyn FnMut(&str) -> bool) -> Result<bool>;
-}
-
 impl Condition {
     /// Everything fulfils it.
     pub const fn everything() -> Condition {
@@ -333,7 +324,7 @@ impl Condition {
     }
 
     /// Whether an item fulfils it.
-    pub(crate) fn holds(&self, item: &impl Facts) -> Result<bool> {
+    pub(crate) fn holds(&self, item: &Found<'_>) -> Result<bool> {
         match self {
             Condition::All(conditions) => {
                 for condition in conditions {
@@ -400,7 +391,7 @@ impl Condition {
 }
 
 impl Test {
-    fn holds(&self, item: &impl Facts) -> Result<bool> {
+    fn holds(&self, item: &Found<'_>) -> Result<bool> {
         Ok(match self {
             Test::Text(field, test) => match item.text(*field)? {
                 Some(text) => test.holds(&text),

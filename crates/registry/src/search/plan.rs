@@ -176,7 +176,7 @@ fn file_named(name: &str) -> Option<Driver> {
 }
 
 /// Whether folders can't fulfil it, as far as that is seen at once.
-fn is_about_files(condition: &Condition) -> bool {
+pub(crate) fn is_about_files(condition: &Condition) -> bool {
     match condition {
         Condition::All(conditions) => conditions.iter().any(is_about_files),
         Condition::Any(conditions) => !conditions.is_empty() && conditions.iter().all(is_about_files),

@@ -1,42 +1,31 @@
 //! A search, from its index to its results.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::ControlFlow;
 
 use supercargo_eventlog::RedbLog;
 use supercargo_model::{RepoKey, Timestamp};
 use supercargo_projections::Snapshot;
 
-use super::condition::{CONDITIONS_MAX, Condition, Facts, Field, Order, Query, Test, TextField};
+use super::condition::{CONDITIONS_MAX, Condition, Field, Order, Query, Test, TextField};
 use super::drivers::{Candidate, Drivers, Flow};
-use super::plan::{Branch, choose};
+use super::found::{Found, View};
+use super::plan::{Branch, choose, is_about_files};
+use crate::tree::Eyes;
 use crate::{Error, Result};
 
 /// How many results are sorted at most, unless the query asks for fewer.
 pub const SORTED_MAX: u64 = 50_000;
 
-/// The items that a search is among, as its caller sees them.
-pub(crate) trait Items {
-    /// An item.
-    type Item: Facts;
-    /// The item of a path, if it is there.
-    fn item(&self, repository: &RepoKey, path: &str) -> Result<Option<Self::Item>>;
-    /// What is in a folder, in order of its names; nothing, where it is not there.
-    fn in_folder(&self, repository: &RepoKey, path: &str, each: &mut dyn FnMut(Self::Item) -> Flow) -> Flow;
-    /// Where it is.
-    fn place(item: &Self::Item) -> (&RepoKey, &str);
-}
-
 /// Tells each result, until told to stop. `stop` is asked between candidates.
-pub(crate) fn run<I: Items>(
-    snapshot: &Snapshot,
+pub(crate) fn run<'v>(
+    snapshot: &'v Snapshot,
     log: &RedbLog,
-    items: &I,
-    readable: impl IntoIterator<Item = RepoKey>,
+    eyes: &'v BTreeMap<RepoKey, Eyes>,
     query: &Query,
     stop: &dyn Fn() -> bool,
-    each: &mut dyn FnMut(I::Item) -> Flow,
+    each: &mut dyn FnMut(Found<'v>) -> Flow,
 ) -> Result<()> {
     if query.condition.size() > CONDITIONS_MAX {
         return Err(Error::Invalid(format!("a search has at most {CONDITIONS_MAX} conditions")));
@@ -44,10 +33,12 @@ pub(crate) fn run<I: Items>(
     let wanted = |key: &RepoKey| query.repositories.is_empty() || query.repositories.contains(key);
     let condition = query.condition.clone().cheapest_first();
     let repositories: BTreeSet<RepoKey> =
-        readable.into_iter().filter(|key| wanted(key) && condition.may_hold_in(key)).collect();
+        eyes.keys().filter(|key| wanted(key) && condition.may_hold_in(key)).cloned().collect();
     let drivers = Drivers { snapshot, log, repositories: &repositories };
     let branches = choose(&condition, &mut |driver, most| drivers.count(driver, most))?;
-    let search = Search { drivers, items, condition: &condition, branches: &branches, stop };
+    let files_only = is_about_files(&condition);
+    let search =
+        Search { snapshot, eyes, drivers, condition: &condition, branches: &branches, files_only, stop };
     if query.limit == Some(0) {
         return Ok(());
     }
@@ -69,31 +60,37 @@ pub(crate) fn run<I: Items>(
     }
 }
 
-struct Search<'s, I> {
+struct Search<'s, 'v> {
+    snapshot: &'v Snapshot,
+    eyes: &'v BTreeMap<RepoKey, Eyes>,
     drivers: Drivers<'s>,
-    items: &'s I,
     condition: &'s Condition,
     branches: &'s [Branch],
+    files_only: bool,
     stop: &'s dyn Fn() -> bool,
 }
 
-impl<I: Items> Search<'_, I> {
+impl<'v> Search<'_, 'v> {
     /// Tells every item that fulfils the condition, once.
-    fn every(&self, each: &mut dyn FnMut(I::Item) -> Flow) -> Result<()> {
+    fn every(&self, each: &mut dyn FnMut(Found<'v>) -> Flow) -> Result<()> {
         for (index, branch) in self.branches.iter().enumerate() {
-            let mut consider = |item: I::Item| {
+            let mut consider = |item: Found<'v>| {
                 if (self.stop)() {
                     return Ok(ControlFlow::Break(()));
                 }
                 if self.fulfils(&item, index)? { each(item) } else { Ok(ControlFlow::Continue(())) }
             };
-            let flow = self.drivers.run(&branch.driver, &mut |repository, candidate| match candidate {
-                Candidate::Item(path) => match self.items.item(repository, &path)? {
-                    Some(item) => consider(item),
-                    None if (self.stop)() => Ok(ControlFlow::Break(())),
-                    None => Ok(ControlFlow::Continue(())),
-                },
-                Candidate::In(path) => self.items.in_folder(repository, &path, &mut consider),
+            let flow = self.drivers.run(&branch.driver, &mut |repository, candidate| {
+                let Some(view) = self.view(repository).filter(|_| !(self.stop)()) else {
+                    return Ok(ControlFlow::Break(()));
+                };
+                match candidate {
+                    Candidate::Item(path) => match view.item(&path)? {
+                        Some(item) => consider(item),
+                        None => Ok(ControlFlow::Continue(())),
+                    },
+                    Candidate::In(path) => view.in_folder(&path, self.files_only, &mut consider),
+                }
             })?;
             if flow.is_break() {
                 break;
@@ -102,8 +99,13 @@ impl<I: Items> Search<'_, I> {
         Ok(())
     }
 
+    fn view(&self, repository: &RepoKey) -> Option<View<'v>> {
+        let (repository, eyes) = self.eyes.get_key_value(repository)?;
+        Some(View { snapshot: self.snapshot, repository, eyes })
+    }
+
     /// Whether an item is a result, and a branch the first that leads to it.
-    fn fulfils(&self, item: &I::Item, branch: usize) -> Result<bool> {
+    fn fulfils(&self, item: &Found<'v>, branch: usize) -> Result<bool> {
         if !self.condition.holds(item)? {
             return Ok(false);
         }
@@ -119,14 +121,14 @@ impl<I: Items> Search<'_, I> {
     }
 
     /// Tells the results of a page in order: of all that there are, the first are kept.
-    fn sorted(&self, order: &Order, query: &Query, each: &mut dyn FnMut(I::Item) -> Flow) -> Result<()> {
+    fn sorted(&self, order: &Order, query: &Query, each: &mut dyn FnMut(Found<'v>) -> Flow) -> Result<()> {
         let wanted =
             query.limit.map(|limit| query.offset.saturating_add(limit)).filter(|last| *last <= SORTED_MAX);
         let most = usize::try_from(wanted.unwrap_or(SORTED_MAX)).unwrap_or(usize::MAX);
         let mut first = BinaryHeap::new();
         self.every(&mut |item| {
             let by = order.by.iter().map(|field| value(&item, *field)).collect::<Result<_>>()?;
-            let (repository, path) = I::place(&item);
+            let (repository, path) = (item.repository(), item.item().path.as_str());
             first.push(Held { by, descending: order.descending, place: (repository.clone(), path.to_owned()) });
             if first.len() > most {
                 first.pop();
@@ -142,7 +144,8 @@ impl<I: Items> Search<'_, I> {
         let skipped = usize::try_from(query.offset).unwrap_or(usize::MAX);
         for Held { place: (repository, path), .. } in first.into_sorted_vec().into_iter().skip(skipped) {
             // It is there: nothing changes in a snapshot.
-            if let Some(item) = self.items.item(&repository, &path)?
+            let Some(view) = self.view(&repository) else { continue };
+            if let Some(item) = view.item(&path)?
                 && each(item)?.is_break()
             {
                 break;
@@ -161,7 +164,7 @@ enum Value {
     Folder(bool),
 }
 
-fn value(item: &impl Facts, field: Field) -> Result<Value> {
+fn value(item: &Found<'_>, field: Field) -> Result<Value> {
     Ok(match field {
         Field::Text(field) => Value::Text(item.text(field)?.map(std::borrow::Cow::into_owned)),
         Field::Number(field) => Value::Number(item.number(field)),

@@ -1,7 +1,7 @@
 //! What records say happened, as places in trees: how items are found by when they were made or changed.
 //!
-//! An item's times are those of records that it is mentioned in, so that what was changed since a moment is among what is
-//! told here of the records since.
+//! An item's time is that of the record that put it there, so that what is there since a moment is among what is told here
+//! of the records since. Setting properties is not told: it leaves times as they are.
 
 use std::collections::BTreeSet;
 
@@ -60,18 +60,11 @@ struct Places<'p> {
 impl Places<'_> {
     fn add(&mut self, event: &Event) {
         match event {
-            Event::RepositoryCreated { repository, .. } | Event::RepositoryConfigured { repository, .. } => {
-                self.item(repository, "");
-            }
-            Event::PropertiesSet { repository, path, .. } => self.item(repository, path),
+            Event::RepositoryCreated { repository, .. } => self.item(repository, ""),
             Event::TagSet { repository, name, tag, .. } => {
                 self.folder(repository, &tag_folder(name, tag));
                 self.folder(repository, &v1_tag_folder(name, tag));
                 self.item(repository, &format!("{}/{V1_INDEX}", v1_folder(name)));
-            }
-            Event::TagDeleted { repository, name, previous, .. } => {
-                self.item(repository, &format!("{}/{V1_INDEX}", v1_folder(name)));
-                self.folder(repository, &untagged_folder(name, previous));
             }
             Event::ManifestPushed { repository, name, digest, .. } => {
                 self.folder(repository, &untagged_folder(name, digest));

@@ -9,6 +9,7 @@ mod place;
 mod progress;
 pub(crate) mod replay;
 pub(crate) mod repo;
+pub(crate) mod search;
 pub(crate) mod serve;
 mod show;
 pub(crate) mod tag;
