@@ -27,6 +27,7 @@ mod rules;
 mod settings;
 mod small;
 mod stats;
+pub mod tree;
 pub mod v1;
 mod verify;
 
