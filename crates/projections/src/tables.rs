@@ -269,6 +269,11 @@ impl ContentRow {
         self.tags > 0 || self.holders > 0 || self.subject_live
     }
 
+    /// Whether it is a manifest that has a place of its own in the tree: no tag points to it, and nobody deleted what did.
+    pub fn stands_alone(&self) -> bool {
+        self.manifest && self.tags == 0 && self.holds()
+    }
+
     /// Whether what it refers to is in use because of it.
     pub(crate) fn holds(&self) -> bool {
         (self.manifest || self.image)

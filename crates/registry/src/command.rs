@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{Event, PackedLayer, RepositoryConfig, V1Image};
 use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
+use supercargo_model::tree::TreePath;
 use supercargo_model::{Digest, ImageId, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::RepositoryChange;
 use crate::condition::Condition;
+use crate::tree::{PropertiesChange, Reach};
 
 /// A wish, decided by [`crate::decide::decide`] inside the writer.
 #[derive(Debug, Clone)]
@@ -71,11 +73,22 @@ pub(crate) enum Command {
         repository: RepoKey,
         name: RepoName,
     },
+    /// What is not there any more is passed over, but for the first.
     SetProperties {
         repository: RepoKey,
-        path: String,
-        set: Vec<(String, Vec<String>)>,
-        removed: Vec<String>,
+        changes: Vec<PropertiesChange>,
+    },
+    /// With all that is below it and that the eyes see; the hands must reach all of that.
+    DeleteItem {
+        repository: RepoKey,
+        path: TreePath,
+        eyes: Reach,
+        hands: Reach,
+    },
+    RecordHashes {
+        digest: Digest,
+        md5: [u8; 16],
+        sha1: [u8; 20],
     },
     Collect {
         policy: GcPolicy,
@@ -308,6 +321,7 @@ impl Command {
                 | Command::DeleteManifest { .. }
                 | Command::DeleteName { .. }
                 | Command::DeleteTags { .. }
+                | Command::DeleteItem { .. }
                 | Command::RemoveRepository { .. }
                 | Command::Collect { .. }
                 | Command::Prune { .. }

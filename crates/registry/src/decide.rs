@@ -8,6 +8,7 @@ mod manifests;
 mod repositories;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use supercargo_model::{RepoKey, RepoName, Timestamp};
 use supercargo_projections::Rows;
@@ -45,9 +46,11 @@ pub(crate) fn decide(
         }
         Command::DeleteName { repository, name } => repositories::delete_name(view, repository, name),
         Command::DeleteTags { repository, name } => manifests::delete_tags(view, repository, name),
-        Command::SetProperties { repository, path, set, removed } => {
-            repositories::set_properties(view, repository, path, set, removed)
+        Command::SetProperties { repository, changes } => tree::set_properties(view, repository, changes),
+        Command::DeleteItem { repository, path, eyes, hands } => {
+            tree::delete(view, repository, path, eyes, hands)
         }
+        Command::RecordHashes { digest, md5, sha1 } => tree::record_hashes(view, *digest, *md5, *sha1),
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
         Command::RecordRot { digest, rot } => blobs::record_rot(view, *digest, *rot),

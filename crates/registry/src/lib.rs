@@ -28,6 +28,7 @@ pub mod search;
 mod settings;
 mod small;
 mod stats;
+pub mod tree;
 pub mod v1;
 mod verify;
 

@@ -185,6 +185,6 @@ pub(super) fn tags_on_deleted(
     tags.collect()
 }
 
-fn tag_deleted(key: &RepoKey, name: &RepoName, tag: Tag, previous: Digest) -> Event {
+pub(super) fn tag_deleted(key: &RepoKey, name: &RepoName, tag: Tag, previous: Digest) -> Event {
     Event::TagDeleted { repository: key.clone(), name: name.clone(), tag, previous }
 }
