@@ -2,16 +2,20 @@
 //! steps as their names say; nothing here knows how it was asked.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
 use supercargo_eventlog::{Log, LogError, Record, RedbLog, first_at};
 use supercargo_model::RepoKey;
 use supercargo_registry::search::{NumberField, Query, TextField};
-use supercargo_registry::tree::Eyes;
-use supercargo_registry::{Caller, Collected, Error, Registry, RepositoryInfo};
+use supercargo_registry::tree::Reach;
+use supercargo_registry::v1::{MayMigrate, MigrationRequest, MigrationStep};
+use supercargo_registry::{Caller, Collected, Error, PromotedTag, PromotionWish, Registry, RepositoryInfo};
 
 use crate::api::{
-    Folder, FoundItem, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery,
-    NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PruneReport, RepositoryChange, TagsPage, TagsParameters,
+    Folder, FoundItem, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery, MigrationParameters,
+    NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PromotionParameters, PruneReport, RepositoryChange,
+    TagsPage, TagsParameters,
 };
 
 /// How many records one page looks at, at most: past it the answer says where to go on.
@@ -210,7 +214,7 @@ pub fn search(
     stop: &dyn Fn() -> bool,
     mut each: impl FnMut(FoundItem) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    registry.search(query, |_| Some(Eyes::all()), stop, &mut |found| {
+    registry.search(query, |_| Some(Reach::all()), stop, &mut |found| {
         let item = found.item();
         Ok(each(FoundItem {
             repository: found.repository().clone(),
@@ -223,4 +227,30 @@ pub fn search(
             properties: found.properties()?.clone(),
         }))
     })
+}
+
+/// Promotes tags.
+///
+/// # Errors
+/// As [`Registry::to_promote`] and [`Registry::promote`].
+pub async fn promote(
+    registry: &Registry,
+    caller: &Caller,
+    from: &RepoKey,
+    parameters: &PromotionParameters,
+) -> Result<Vec<PromotedTag>, Error> {
+    let PromotionParameters { to, name, to_name, tag, to_tag, moved } = parameters.clone();
+    let wanted = registry.to_promote(from, PromotionWish { name, to_name, tag, to_tag })?;
+    registry.promote(caller, (from, &to), wanted, !moved).await
+}
+
+/// Migrates tags, and says now and then how far it is.
+pub fn migrate(
+    registry: &Arc<Registry>,
+    caller: Caller,
+    from: RepoKey,
+    parameters: MigrationParameters,
+) -> BoxStream<'static, Result<MigrationStep, Error>> {
+    let MigrationParameters { to, name, tag, force } = parameters;
+    registry.migrating(caller, MigrationRequest { from, to, name, tag, force }, |_| MayMigrate::Yes)
 }

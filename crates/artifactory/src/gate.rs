@@ -15,7 +15,7 @@ use supercargo_http::request;
 use supercargo_model::account::Actions;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Caller;
-use supercargo_registry::tree::Eyes;
+use supercargo_registry::tree::Reach;
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -77,16 +77,16 @@ impl Admitted {
     }
 
     /// Their eyes for the tree of a repository; none where they see nothing of it.
-    pub(crate) fn eyes(&self, repository: &RepoKey) -> Option<Eyes> {
-        let Some(rights) = &self.rights else { return Some(Eyes::all()) };
+    pub(crate) fn eyes(&self, repository: &RepoKey) -> Option<Reach> {
+        let Some(rights) = &self.rights else { return Some(Reach::all()) };
         if rights.read_everything_in(repository) {
-            return Some(Eyes::all());
+            return Some(Reach::all());
         }
         if rights.read_nothing_in(repository) {
             return None;
         }
         let (rights, repository) = (Arc::clone(rights), repository.clone());
-        Some(Eyes::of(move |name| rights.may_read(&repository, name)))
+        Some(Reach::of(move |name| rights.may_read(&repository, name)))
     }
 
     /// What is said of something in a repository that is not there, or not for them to see: the same of both. Who is not

@@ -13,6 +13,7 @@ mod aql;
 pub mod edge;
 pub mod error;
 mod gate;
+mod promote;
 mod respond;
 mod route;
 mod search;
@@ -144,7 +145,8 @@ impl Surface {
             | Route::DeleteToken { .. }
             | Route::RevokeToken
             | Route::RevokeAccessToken => Err(asked.unanswered()),
-            Route::Promote { .. } | Route::Migrate { .. } => Err(asked.unanswered()),
+            Route::Promote { repository } => promote::promote(self, &asked, repository).await,
+            Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
             Route::GetItem { .. }
             | Route::SetProperties { .. }
             | Route::RemoveProperties { .. }

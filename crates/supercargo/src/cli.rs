@@ -60,6 +60,8 @@ enum Command {
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
     Search(commands::search::Args),
+    Promote(commands::promote::PromoteArgs),
+    Migrate(commands::promote::MigrateArgs),
     #[command(subcommand)]
     User(commands::account::UserCommand),
     #[command(subcommand)]
@@ -90,6 +92,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
         Command::Search(args) => commands::search::run(args, &common),
+        Command::Promote(args) => commands::promote::promote(args, &common),
+        Command::Migrate(args) => commands::promote::migrate(args, &common),
         Command::User(command) => commands::account::run_user(command, &common),
         Command::Group(command) => commands::account::run_group(command, &common),
         Command::Token(command) => commands::account::run_token(command, &common),

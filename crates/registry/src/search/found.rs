@@ -13,7 +13,7 @@ use supercargo_projections::{Reader, Snapshot};
 
 use super::condition::{NumberField, ROOT_PATH, TextField, TimeField};
 use super::drivers::Flow;
-use crate::tree::{Eyes, Item, Sibling, Tree};
+use crate::tree::{Reach, Item, Sibling, Tree};
 use crate::{Error, Result};
 
 /// How many items of a folder are looked up at once.
@@ -24,7 +24,7 @@ const STEP_ITEMS: usize = 256;
 pub(crate) struct View<'v> {
     pub(crate) snapshot: &'v Snapshot,
     pub(crate) repository: &'v RepoKey,
-    pub(crate) eyes: &'v Eyes,
+    pub(crate) eyes: &'v Reach,
 }
 
 impl<'v> View<'v> {

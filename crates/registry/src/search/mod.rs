@@ -27,7 +27,7 @@ use supercargo_projections::prefix_end;
 use supercargo_projections::tables::{Repositories, prefix};
 
 use crate::registry::Registry;
-use crate::tree::Eyes;
+use crate::tree::Reach;
 use crate::{Error, Result};
 
 impl Registry {
@@ -39,7 +39,7 @@ impl Registry {
     pub fn search(
         &self,
         query: &Query,
-        eyes: impl Fn(&RepoKey) -> Option<Eyes>,
+        eyes: impl Fn(&RepoKey) -> Option<Reach>,
         stop: &dyn Fn() -> bool,
         each: &mut dyn FnMut(&Found<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {

@@ -12,7 +12,7 @@ use super::condition::{CONDITIONS_MAX, Condition, Field, Order, Query, Test, Tex
 use super::drivers::{Candidate, Drivers, Flow};
 use super::found::{Found, View};
 use super::plan::{Branch, choose, is_about_files};
-use crate::tree::Eyes;
+use crate::tree::Reach;
 use crate::{Error, Result};
 
 /// How many results are sorted at most, unless the query asks for fewer.
@@ -22,7 +22,7 @@ pub const SORTED_MAX: u64 = 50_000;
 pub(crate) fn run<'v>(
     snapshot: &'v Snapshot,
     log: &RedbLog,
-    eyes: &'v BTreeMap<RepoKey, Eyes>,
+    eyes: &'v BTreeMap<RepoKey, Reach>,
     query: &Query,
     stop: &dyn Fn() -> bool,
     each: &mut dyn FnMut(Found<'v>) -> Flow,
@@ -62,7 +62,7 @@ pub(crate) fn run<'v>(
 
 struct Search<'s, 'v> {
     snapshot: &'v Snapshot,
-    eyes: &'v BTreeMap<RepoKey, Eyes>,
+    eyes: &'v BTreeMap<RepoKey, Reach>,
     drivers: Drivers<'s>,
     condition: &'s Condition,
     branches: &'s [Branch],

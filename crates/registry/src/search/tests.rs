@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::found::View;
 use super::*;
-use crate::tree::{Eyes, Visit};
+use crate::tree::{Reach, Visit};
 use crate::{DATABASE_FILE, Options};
 
 const NAMES: [&str; 7] = ["a", "a/b", "b", "library/u", "u", "library/a", "repositories/library/u"];
@@ -324,13 +324,13 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
-/// Eyes that see all, all but one name, or nothing of one repository.
-fn eyes(kind: u8, key: &RepoKey) -> Option<Eyes> {
+/// Reach that see all, all but one name, or nothing of one repository.
+fn eyes(kind: u8, key: &RepoKey) -> Option<Reach> {
     match kind {
-        0 => Some(Eyes::all()),
-        1 => Some(Eyes::of(|name| name.as_str() != "library/u")),
-        2 => Some(Eyes::of(|name| name.as_str().starts_with('a'))),
-        _ => Some(Eyes::all()).filter(|_| key.as_str() == "one"),
+        0 => Some(Reach::all()),
+        1 => Some(Reach::of(|name| name.as_str() != "library/u")),
+        2 => Some(Reach::of(|name| name.as_str().starts_with('a'))),
+        _ => Some(Reach::all()).filter(|_| key.as_str() == "one"),
     }
 }
 
@@ -376,12 +376,17 @@ fn query(condition: Condition) -> Query {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(1024) / 8, ..ProptestConfig::default() })]
+    // Each case makes a registry, and asks it much.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 8,
+        max_shrink_iters: 256,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_is_found_is_what_there_is(
         steps in vec(step(), 1..30),
-        conditions in vec((condition(), 0..4_u8), 60),
+        conditions in vec((condition(), 0..4_u8), 24),
         offset in 0..4_u64,
         limit in 0..6_u64,
     ) {
@@ -426,7 +431,7 @@ fn a_search_ends_when_it_is_told_to() {
     let mut seen = 0;
     let all = query(Condition::everything());
     registry
-        .search(&all, |_| Some(Eyes::all()), &|| false, &mut |_| {
+        .search(&all, |_| Some(Reach::all()), &|| false, &mut |_| {
             seen += 1;
             Ok(ControlFlow::Break(()))
         })
@@ -436,10 +441,10 @@ fn a_search_ends_when_it_is_told_to() {
     let asked = std::cell::Cell::new(0);
     let stop = || asked.replace(asked.get() + 1) > 2;
     let mut each = |_: &Found<'_>| Ok(ControlFlow::Continue(()));
-    registry.search(&all, |_| Some(Eyes::all()), &stop, &mut each).unwrap();
+    registry.search(&all, |_| Some(Reach::all()), &stop, &mut each).unwrap();
     assert!((3..8).contains(&asked.get()), "{}", asked.get());
     registry
-        .search(&nothing, |_| Some(Eyes::all()), &|| false, &mut |_| panic!("nothing is searched for"))
+        .search(&nothing, |_| Some(Reach::all()), &|| false, &mut |_| panic!("nothing is searched for"))
         .unwrap();
     registry.close();
 }

@@ -312,11 +312,11 @@ impl Remote {
         Ok(BufReader::new(refused(response)?.into_body().into_reader()))
     }
 
-    /// Posts a body, and reads lines as they come.
+    /// Lines as they come, for what takes long.
     ///
     /// # Errors
     /// [`Failure`] with the server's own message.
-    pub(crate) fn post_lines<B: Serialize>(
+    pub(crate) fn lines_of_post<B: Serialize>(
         &self,
         path: &str,
         body: &B,

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<(), Failure> {
             failed.map_or(Ok(()), Err)
         }
         Backend::Remote(remote) => {
-            for line in remote.post_lines("/search", &query)?.lines() {
+            for line in remote.lines_of_post("/search", &query)?.lines() {
                 let line = line.map_err(Failure::failed)?;
                 found(&serde_json::from_str(&line).map_err(Failure::failed)?)?;
             }
