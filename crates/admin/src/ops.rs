@@ -13,9 +13,9 @@ use supercargo_registry::v1::{MayMigrate, MigrationRequest, MigrationStep};
 use supercargo_registry::{Caller, Collected, Error, PromotedTag, PromotionWish, Registry, RepositoryInfo};
 
 use crate::api::{
-    Folder, FoundItem, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery, MigrationParameters,
-    NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PromotionParameters, PruneReport, RepositoryChange,
-    TagsPage, TagsParameters,
+    Folder, FoundItem, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery,
+    MigrationParameters, NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PromotionParameters, PruneReport,
+    RepositoryChange, TagsPage, TagsParameters,
 };
 
 /// How many records one page looks at, at most: past it the answer says where to go on.

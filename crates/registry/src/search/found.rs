@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use supercargo_eventlog::Actor;
 use supercargo_model::account::hex::Hex;
 use supercargo_model::tree::TreePath;
-use supercargo_model::{Algorithm, RepoKey, Timestamp};
+use supercargo_model::{Algorithm, RepoKey, Timestamp, limits};
 use supercargo_projections::tables::{BlobHashes, BlobHashesRow, PropertiesRow};
 use supercargo_projections::{Reader, Snapshot};
 
 use super::condition::{NumberField, ROOT_PATH, TextField, TimeField};
 use super::drivers::Flow;
-use crate::tree::{Reach, Item, Sibling, Tree};
+use crate::tree::{Item, LABEL, Reach, Sibling, Tree};
 use crate::{Error, Result};
 
 /// How many items of a folder are looked up at once.
@@ -182,6 +182,12 @@ impl Found<'_> {
     /// Tells each value of a property, or of all (`*`), until one is what is looked for; whether one was.
     pub(crate) fn any_value(&self, key: &str, is: &mut dyn FnMut(&str) -> bool) -> Result<bool> {
         let properties = self.properties()?;
+        // What can't stand in a key is looked for neither with an index nor without.
+        let mut is = |value: &str| {
+            let fits = !key.starts_with(LABEL)
+                || value.len() <= limits::PROPERTY_VALUE_BYTES_MAX && !value.contains('\0');
+            fits && is(value)
+        };
         Ok(match key {
             "*" => properties.values().flatten().any(|value| is(value)),
             key => properties.get(key).into_iter().flatten().any(|value| is(value)),

@@ -11,6 +11,7 @@ use supercargo_model::{Digest, ImageId, Tag, Timestamp};
 
 use super::condition::{Comparison, Condition, KindTest, ROOT_PATH, Test, TextField, TextTest};
 use crate::Result;
+use crate::tree::{LABEL, is_built_in};
 
 /// What files are called that are not called after their content.
 const DOCUMENTS: [&str; 8] =
@@ -153,16 +154,20 @@ fn property(key: &str, test: &TextTest) -> Option<Driver> {
     match key {
         "*" => None,
         "docker.repoName" => test.start().map(|_| Driver::Named(test.clone())),
-        "docker.manifest" | "docker.tag.name" => or_nothing(Tag::parse(only()?).ok().map(Driver::Tagged)),
+        // Of a manifest without tags, it is the digest.
+        "docker.manifest" => match Digest::parse(only()?) {
+            Ok(digest) => Some(Driver::Content(digest)),
+            Err(_) => or_nothing(Tag::parse(only()?).ok().map(Driver::Tagged)),
+        },
+        "docker.tag.name" => or_nothing(Tag::parse(only()?).ok().map(Driver::Tagged)),
         "docker.manifest.digest" => or_nothing(Digest::parse(only()?).ok().map(Driver::Content)),
         "sha256" => or_nothing(Digest::parse(&format!("sha256:{}", only()?)).ok().map(Driver::Content)),
         "docker.imageId" => or_nothing(ImageId::parse(only()?).ok().map(Driver::Image)),
         "docker.tag.content" => or_nothing(ImageId::parse(only()?).ok().map(Driver::TagsOfImage)),
-        _ => match key.strip_prefix("docker.") {
+        _ => match key.strip_prefix(LABEL) {
+            Some(label) => Some(Driver::Label(label.to_owned(), test.clone())),
+            None if is_built_in(key) => None,
             None => Some(Driver::Own(key.to_owned(), test.clone())),
-            Some(own) => {
-                own.strip_prefix("label.").map(|label| Driver::Label(label.to_owned(), test.clone()))
-            }
         },
     }
 }
@@ -236,7 +241,9 @@ mod tests {
             (like("docker.repoName", "*a"), Driver::Everything),
             (has("docker.label.a.b", "c"), Driver::Label("a.b".to_owned(), TextTest::equals("c"))),
             (like("docker.label.a", "*"), Driver::Label("a".to_owned(), matches("*"))),
+            (has("docker.manifest", &digest.to_string()), Driver::Content(digest)),
             (has("docker.size", "1"), Driver::Everything),
+            (has("docker.other", "1"), Driver::Own("docker.other".to_owned(), TextTest::equals("1"))),
             (has("own", "1"), Driver::Own("own".to_owned(), TextTest::equals("1"))),
             (like("own", "*1"), Driver::Own("own".to_owned(), matches("*1"))),
             (like("*", "*"), Driver::Everything),
