@@ -304,7 +304,7 @@ impl Authority {
     }
 
     /// Issues a bearer token, for what of the asked scopes may be done now. `find` says which repository and name a
-    /// scope is about; what it does not find is left out. Whoever asks for too much gets less, never an error.
+    /// scope is about, which may be a name with less before it; what it does not find is left out. Whoever asks for too much gets less, never an error.
     ///
     /// # Errors
     /// It can't be found out what may be done, or no token can be made.
@@ -323,13 +323,13 @@ impl Authority {
                     // Says nothing by itself: each name of a listing is asked for.
                     login.covers_catalog().then(|| scope.clone())?
                 }
-                Resource::Repository { host, .. } => {
+                Resource::Repository { .. } => {
                     let (repository, name) = find(&scope.resource)?;
                     let actions = scope.actions.and(rights.allowed(&repository, &name));
                     if !login.covers(&repository, &name, actions) {
                         return None;
                     }
-                    let resource = Resource::Repository { host: host.clone(), name };
+                    let resource = scope.resource.found_as(name);
                     Access { resource, repository: Some(repository), actions }
                 }
             };

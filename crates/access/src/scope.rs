@@ -22,9 +22,9 @@ const HOST_BYTES_MAX: usize = 260;
 pub enum Resource {
     /// The content of a name: `repository:<name>`.
     Repository {
-        /// A host that the client put before the name, with a port perhaps: some do. Also where something stands
-        /// before the first slash that no name can begin with.
-        host: Option<Box<str>>,
+        /// What the client put before the name: a host, perhaps with a port, as some do, or the key of a repository. Also
+        /// where something stands before the first slash that no name can begin with.
+        before: Option<Box<str>>,
         /// The name.
         name: RepoName,
     },
@@ -35,7 +35,14 @@ pub enum Resource {
 impl Resource {
     /// The content of a name.
     pub fn repository(name: RepoName) -> Resource {
-        Resource::Repository { host: None, name }
+        Resource::Repository { before: None, name }
+    }
+
+    /// The same, where a part of what the client called it turns out to be the name.
+    pub(crate) fn found_as(&self, name: RepoName) -> Resource {
+        let before =
+            self.called().strip_suffix(name.as_str()).and_then(|rest| rest.strip_suffix('/')).map(Box::from);
+        Resource::Repository { before, name }
     }
 
     fn parse(kind: &str, name: &str) -> Option<Resource> {
@@ -49,7 +56,7 @@ impl Resource {
                 }
                 let (host, name) = name.split_once('/')?;
                 let host = is_host(host).then(|| Box::from(host))?;
-                Some(Resource::Repository { host: Some(host), name: RepoName::parse(name).ok()? })
+                Some(Resource::Repository { before: Some(host), name: RepoName::parse(name).ok()? })
             }
             "registry" if name == "catalog" => Some(Resource::Catalog),
             _ => None,
@@ -63,10 +70,11 @@ impl Resource {
         }
     }
 
-    fn name(&self) -> String {
+    /// What the client calls it.
+    pub fn called(&self) -> String {
         match self {
-            Resource::Repository { host: None, name } => name.to_string(),
-            Resource::Repository { host: Some(host), name } => format!("{host}/{name}"),
+            Resource::Repository { before: None, name } => name.to_string(),
+            Resource::Repository { before: Some(before), name } => format!("{before}/{name}"),
             Resource::Catalog => "catalog".to_owned(),
         }
     }
@@ -136,7 +144,7 @@ impl Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verbs = self.verbs().join(",");
-        write!(f, "{}:{}:{verbs}", self.resource.kind(), self.resource.name())
+        write!(f, "{}:{}:{verbs}", self.resource.kind(), self.resource.called())
     }
 }
 
@@ -162,13 +170,21 @@ struct AccessClaim {
     /// Ours: clients and other registries pay it no heed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     repository: Option<RepoKey>,
+    /// The name in that repository, where the client puts something before it. Ours, too.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    within: Option<RepoName>,
 }
 
 impl From<Access> for AccessClaim {
     fn from(access: Access) -> AccessClaim {
+        let within = match &access.resource {
+            Resource::Repository { before: Some(_), name } => Some(name.clone()),
+            Resource::Repository { before: None, .. } | Resource::Catalog => None,
+        };
         AccessClaim {
+            within,
             kind: access.resource.kind().to_owned(),
-            name: access.resource.name(),
+            name: access.resource.called(),
             actions: access.verbs().into_iter().map(str::to_owned).collect(),
             repository: access.repository,
         }
@@ -179,8 +195,11 @@ impl TryFrom<AccessClaim> for Access {
     type Error = &'static str;
 
     fn try_from(claim: AccessClaim) -> Result<Access, &'static str> {
-        let resource =
-            Resource::parse(&claim.kind, &claim.name).ok_or("not a resource that is known here")?;
+        let resource = match (claim.within, Resource::parse(&claim.kind, &claim.name)) {
+            (Some(name), Some(called @ Resource::Repository { .. })) => called.found_as(name),
+            (None, Some(resource)) => resource,
+            _ => return Err("not a resource that is known here"),
+        };
         let repository = claim.repository;
         Ok(Access { resource, repository, actions: actions(claim.actions.iter().map(String::as_str)) })
     }
@@ -213,7 +232,7 @@ mod tests {
             assert_eq!(Access::parse(scope), Some(expected), "{scope}");
         }
         for host in ["registry.example:5000", "localhost:5000", "[::1]:5000", "Docker.Local"] {
-            let Some(Access { resource: Resource::Repository { host: Some(found), name }, .. }) =
+            let Some(Access { resource: Resource::Repository { before: Some(found), name }, .. }) =
                 Access::parse(&format!("repository:{host}/team/app:pull"))
             else {
                 panic!("{host}");
@@ -262,16 +281,18 @@ mod tests {
         /// What can be asked for can be written, as a scope and as a claim, and read back.
         #[test]
         fn scopes_and_claims_say_the_same(
-            host in prop::option::of("[A-Z]{1,4}(:[0-9]{1,4})?"),
+            before in prop::option::of("[A-Z]{1,4}(:[0-9]{1,4})?(/[a-z]{1,4})?"),
             name in "[a-z]{1,5}(/[a-z]{1,5}){0,2}",
             read: bool, write: bool, delete: bool, all: bool,
         ) {
             let actions = if all { Actions::ALL } else { Actions { read, write, delete, manage: false } };
             let resource =
-                Resource::Repository { host: host.map(Into::into), name: RepoName::parse(&name).unwrap() };
+                Resource::Repository { before: before.map(Into::into), name: RepoName::parse(&name).unwrap() };
             let access = Access { resource, repository: None, actions };
             if !actions.is_empty() {
-                prop_assert_eq!(Access::parse(&access.to_string()), Some(access.clone()));
+                let parsed = Access::parse(&access.to_string()).unwrap();
+                prop_assert_eq!(parsed.to_string(), access.to_string());
+                prop_assert_eq!(parsed.resource.found_as(RepoName::parse(&name).unwrap()), access.resource.clone());
             }
             let access = Access { repository: Some(RepoKey::parse("docker-local").unwrap()), ..access };
             let claim = serde_json::to_string(&access).unwrap();

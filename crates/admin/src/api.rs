@@ -116,6 +116,46 @@ pub struct GcReport {
     pub swept: Swept,
 }
 
+/// What of a repository is promoted, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionParameters {
+    /// The repository that it comes into.
+    pub to: RepoKey,
+    /// The name that it comes from; all names, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<RepoName>,
+    /// The name that it comes into; the same, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_name: Option<RepoName>,
+    /// The tag of the name; all tags, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// What the tag is called there; the same, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_tag: Option<Tag>,
+    /// Whether it leaves the repository that it comes from.
+    #[serde(default, rename = "move")]
+    pub moved: bool,
+}
+
+/// What of a repository is migrated, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrationParameters {
+    /// The repository that it comes into.
+    pub to: RepoKey,
+    /// The name; all names, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<RepoName>,
+    /// The tag of the name; all tags, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// Whether tags are overwritten that no migration has set.
+    #[serde(default)]
+    pub force: bool,
+}
+
 /// A folder of a repository's tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {

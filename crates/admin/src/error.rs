@@ -62,11 +62,15 @@ impl From<Error> for Refusal {
             | Error::PermissionUnknown
             | Error::BlobUnknown(_)
             | Error::ManifestUnknown(_)
+            | Error::TagUnknown(_)
+            | Error::ImageUnknown(_)
             | Error::RecordUnknown { .. }
             | Error::UploadUnknown => (StatusCode::NOT_FOUND, "not_found"),
             Error::RepositoryExists(_)
             | Error::RepositoryNotEmpty { .. }
             | Error::TagsPointAtImages { .. }
+            | Error::TagInTheWay { .. }
+            | Error::ImageExists(_)
             | Error::UserExists(_)
             | Error::GroupExists(_)
             | Error::ItemInUse { .. }
@@ -81,6 +85,8 @@ impl From<Error> for Refusal {
             | Error::UploadOutOfOrder { .. }
             | Error::BodyIncomplete
             | Error::BodyTimeout
+            | Error::ProtocolsDiffer { .. }
+            | Error::WrongProtocol { .. }
             | Error::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Error::Busy { .. } | Error::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Error::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
@@ -95,10 +101,16 @@ impl From<Error> for Refusal {
     }
 }
 
+impl Refusal {
+    /// What the client is told.
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error: ErrorDetail { code: self.code.to_owned(), message: self.message.clone() } }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let error = ErrorDetail { code: self.code.to_owned(), message: self.message };
-        let mut response = (self.status, axum::Json(ErrorBody { error })).into_response();
+        let mut response = (self.status, axum::Json(self.body())).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -18,23 +18,23 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use supercargo_access::{Authority, Passwords};
-use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
-use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Origin, Record, RepositoryConfig};
+use supercargo_eventlog::{Actor, Api, Follower, Log, LogError, Record, RepositoryConfig};
+use supercargo_http::request;
 use supercargo_model::RepoKey;
 use supercargo_model::account::{Grant, UserName};
-use supercargo_registry::{Caller, Error, Inspection, Peer, Registry};
+use supercargo_registry::{Caller, Error, Inspection, Registry};
 
 use self::gate::Admitted;
 use crate::api::{
-    GcParameters, InspectParameters, LogQuery, NameParameters, NamesParameters, PruneParameters,
-    RangeParameters, RemoveParameters, RepositoryChange, ScrubParameters, TagParameters, TagsParameters,
-    VerifyParameters,
+    GcParameters, InspectParameters, LogQuery, MigrationParameters, NameParameters, NamesParameters,
+    PromotionParameters, PruneParameters, RangeParameters, RemoveParameters, RepositoryChange,
+    ScrubParameters, TagParameters, TagsParameters, VerifyParameters,
 };
 use crate::error::Refusal;
 use crate::ops;
@@ -46,7 +46,6 @@ pub const BASE: &str = "/api/supercargo/v1";
 const EXPORT_RECORDS: u64 = 512;
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 type Shared = State<Arc<Admin>>;
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -89,6 +88,8 @@ pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Rou
         .route("/repositories/{key}/tags", get(tags))
         .route("/repositories/{key}/history", get(tag_history))
         .route("/repositories/{key}/inspect", get(inspect))
+        .route("/repositories/{key}/promote", post(promote))
+        .route("/repositories/{key}/migrate", post(migrate))
         .merge(accounts::routes())
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint"))
         .method_not_allowed_fallback(async || {
@@ -181,27 +182,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asking, Self::Rejection> {
         let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, |who| who.actor.clone());
-        Ok(Asking(caller(&parts.headers, &parts.extensions, actor)))
+        Ok(Asking(request::caller(parts, Api::Admin, actor)))
     }
 }
 
 fn is_administrator(registry: &Registry, name: &UserName) -> Result<bool, Error> {
     Ok(registry.user(name)?.is_some_and(|user| user.administrator && !user.disabled))
-}
-
-/// Who a request comes from, as it is recorded.
-fn caller(headers: &HeaderMap, extensions: &Extensions, actor: Actor) -> Caller {
-    let text = |name: &HeaderName| {
-        let text = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
-        Some(text[..text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX)].to_owned())
-    };
-    let origin = Origin {
-        api: Api::Admin,
-        remote: extensions.get::<Peer>().map(|peer| peer.0),
-        user_agent: text(&header::USER_AGENT),
-        request_id: text(&REQUEST_ID),
-    };
-    Caller { actor, origin }
 }
 
 /// Runs what blocks away from the async threads.
@@ -459,6 +445,38 @@ async fn tags(
 ) -> Answer<crate::api::TagsPage> {
     let registry = Arc::clone(&admin.registry);
     answer(blocking(move || ops::tags(&registry, &key, &parameters)).await)
+}
+
+async fn promote(
+    State(admin): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    parameters: Result<Json<PromotionParameters>, JsonRejection>,
+) -> Answer<Vec<supercargo_registry::PromotedTag>> {
+    let registry = Arc::clone(&admin.registry);
+    answer(ops::promote(&registry, &caller, &key, &body(parameters)?).await)
+}
+
+/// Lines of JSON: how far it is, and in the end what came of it, or what stopped it. What could not begin is refused as
+/// everything is.
+async fn migrate(
+    State(admin): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    parameters: Result<Json<MigrationParameters>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let mut steps = ops::migrate(&admin.registry, caller, key, body(parameters)?);
+    let first = steps.next().await.transpose()?;
+    let steps = stream::iter(first).map(Ok).chain(steps);
+    let lines = steps.map(|step| {
+        let mut line = match step {
+            Ok(step) => serde_json::to_vec(&step)?,
+            Err(error) => serde_json::to_vec(&Refusal::from(error).body())?,
+        };
+        line.push(b'\n');
+        Ok::<_, std::io::Error>(Bytes::from(line))
+    });
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response())
 }
 
 async fn tag_history(

@@ -1,13 +1,18 @@
 //! The operations, as functions of a registry. Those that take long, or read much, block or are cut into
 //! steps as their names say; nothing here knows how it was asked.
 
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
 use supercargo_eventlog::{Log, LogError, Record, RedbLog};
 use supercargo_model::{RepoKey, Timestamp};
-use supercargo_registry::{Caller, Collected, Error, Registry, RepositoryInfo};
+use supercargo_registry::v1::{MayMigrate, MigrationRequest, MigrationStep};
+use supercargo_registry::{Caller, Collected, Error, PromotedTag, PromotionWish, Registry, RepositoryInfo};
 
 use crate::api::{
-    Folder, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery, NamesPage,
-    NamesParameters, PAGE_ENTRIES_MAX, PruneReport, RepositoryChange, TagsPage, TagsParameters,
+    Folder, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery, MigrationParameters,
+    NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PromotionParameters, PruneReport, RepositoryChange,
+    TagsPage, TagsParameters,
 };
 
 /// How many records one page looks at, at most: past it the answer says where to go on.
@@ -208,4 +213,30 @@ pub fn tags(registry: &Registry, key: &RepoKey, parameters: &TagsParameters) -> 
     let n = parameters.n.unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX);
     let page = registry.tag_infos(key, &parameters.name, parameters.last.as_ref(), n)?;
     Ok(TagsPage { tags: page.entries, more: page.more })
+}
+
+/// Promotes tags.
+///
+/// # Errors
+/// As [`Registry::to_promote`] and [`Registry::promote`].
+pub async fn promote(
+    registry: &Registry,
+    caller: &Caller,
+    from: &RepoKey,
+    parameters: &PromotionParameters,
+) -> Result<Vec<PromotedTag>, Error> {
+    let PromotionParameters { to, name, to_name, tag, to_tag, moved } = parameters.clone();
+    let wanted = registry.to_promote(from, PromotionWish { name, to_name, tag, to_tag })?;
+    registry.promote(caller, (from, &to), wanted, !moved).await
+}
+
+/// Migrates tags, and says now and then how far it is.
+pub fn migrate(
+    registry: &Arc<Registry>,
+    caller: Caller,
+    from: RepoKey,
+    parameters: MigrationParameters,
+) -> BoxStream<'static, Result<MigrationStep, Error>> {
+    let MigrationParameters { to, name, tag, force } = parameters;
+    registry.migrating(caller, MigrationRequest { from, to, name, tag, force }, |_| MayMigrate::Yes)
 }

@@ -308,7 +308,8 @@ async fn repositories_come_change_and_go() {
     });
     let config = json!({
         "description": "of team A", "docker-api-version": "both", "sparse-index": true, "rules": rules,
-        "login": "token", "verify-tarsum": false,
+        "login": "token", "verify-tarsum": false, "docker-port": null, "blacked-out": false,
+        "max-unique-tags": 0, "includes": [], "excludes": [], "attributes": [],
     });
     assert_eq!(changed["config"], config);
     assert_eq!(fixture.get("/repositories/team-a").await.expect(200).json(), changed);

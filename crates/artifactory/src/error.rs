@@ -180,6 +180,11 @@ impl Failure {
         &self.message
     }
 
+    /// What the client is told, where the status is out already.
+    pub(crate) fn body(&self) -> serde_json::Value {
+        body(self.code.status(), &self.message)
+    }
+
     /// The response. What no client caused carries the request's id, by which its log line is found.
     pub fn into_response(self, version: Version, request_id: Option<&str>) -> Response {
         let Failure { code, mut message, headers, cause } = self;
@@ -192,8 +197,7 @@ impl Failure {
                 message = Cow::Owned(format!("{message} (request id {id})"));
             }
         }
-        let body = json!({ "errors": [{ "status": status.as_u16(), "message": message }] });
-        let mut response = response::json(status, body.to_string());
+        let mut response = response::json(status, body(status, &message).to_string());
         let sent = response.headers_mut();
         for (name, value) in headers {
             sent.append(name, value);
@@ -204,6 +208,10 @@ impl Failure {
         }
         response
     }
+}
+
+fn body(status: StatusCode, message: &str) -> serde_json::Value {
+    json!({ "errors": [{ "status": status.as_u16(), "message": message }] })
 }
 
 /// The one map from the registry's outcomes to this surface's.
@@ -231,6 +239,7 @@ impl From<supercargo_registry::Error> for Failure {
             | Error::RepositoryNotEmpty { .. }
             | Error::ImageExists(_)
             | Error::ItemInUse { .. }
+            | Error::TagInTheWay { .. }
             | Error::Precondition(_)
             | Error::Changed { .. } => told(Code::Conflict),
             Error::Invalid(_)
@@ -240,6 +249,8 @@ impl From<supercargo_registry::Error> for Failure {
             | Error::ManifestBlobUnknown(_)
             | Error::ImageJson(_)
             | Error::ChainTooDeep
+            | Error::ProtocolsDiffer { .. }
+            | Error::WrongProtocol { .. }
             | Error::BodyIncomplete => told(Code::Invalid),
             Error::BodyTimeout => told(Code::BodyTooSlow),
             Error::AgainstRule(Broken::BlobTooLarge { .. } | Broken::QuotaExceeded { .. }) => {

@@ -10,6 +10,7 @@
 
 pub mod error;
 mod gate;
+mod promote;
 mod respond;
 mod route;
 
@@ -139,7 +140,8 @@ impl Surface {
             | Route::DeleteToken { .. }
             | Route::RevokeToken
             | Route::RevokeAccessToken => Err(asked.unanswered()),
-            Route::Promote { .. } | Route::Migrate { .. } => Err(asked.unanswered()),
+            Route::Promote { repository } => promote::promote(self, &asked, repository).await,
+            Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
             Route::GetItem { .. }
             | Route::SetProperties { .. }
             | Route::RemoveProperties { .. }

@@ -11,8 +11,8 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use supercargo_access::{Authority, Credentials, Identity, Login, Refused, Rights, Session};
 use supercargo_eventlog::{Actor, Api};
-use supercargo_http::request;
 use supercargo_http::response::header_value;
+use supercargo_http::{login, request};
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
 use supercargo_registry::Caller;
@@ -203,6 +203,27 @@ fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
 }
 
 impl Surface {
+    /// Goes to the repository that the client's session is about, at a root where a call says no repository: those about
+    /// images do not. Whose session it is, and what may be done by it, is found out after that.
+    pub(crate) fn follow_session(&mut self, parts: &Parts) {
+        let Some(root) = self.mount.shared.as_mut().filter(|root| !root.keyed) else { return };
+        let verify = |signature: &str| {
+            let authority = self.settings.authority.as_deref();
+            self.settings.sessions.verify(signature, authority, self.registry.now()).ok()
+        };
+        let session = match Sent::parse(&parts.headers) {
+            Ok(Sent::Token(signature)) => verify(&signature),
+            Ok(Sent::Nothing | Sent::Basic(_)) => cookies(parts).find_map(verify),
+            Err(_) => None,
+        };
+        if let Some((session, _)) = session
+            && session.repository != self.mount.repository
+        {
+            root.keyed = true;
+            self.mount.repository = session.repository;
+        }
+    }
+
     /// The session that a cookie says, where it was given to whoever sends it.
     fn cookie(&self, authority: Option<&Authority>, parts: &Parts, whose: &Identity) -> Option<Session> {
         cookies(parts).find_map(|signature| {
@@ -242,14 +263,14 @@ impl Surface {
             }
         };
         if covered && allowed {
-            let actor = who.identity.name().map_or(Actor::Anonymous, |name| Actor::User(name.to_string()));
+            let actor = login::actor(&who.identity);
             let rights = Arc::new(rights);
             let judge = |actions: Actions| -> Judge {
                 let (rights, of) = (Arc::clone(&rights), repository.clone());
                 Box::new(move |name| rights.allow(&of, name, actions))
             };
             let (may_read, may_write_to) = (judge(Actions::READ), judge(Actions::READ.or(Actions::WRITE)));
-            let caller = caller_as(parts, actor);
+            let caller = request::caller(parts, Api::DockerV1, actor);
             let may_push = may_write && who.covers(Actions::WRITE);
             let cookie = self.cookie(Some(authority), parts, &who.identity);
             return Ok(Admitted {
@@ -291,7 +312,7 @@ impl Surface {
         let may_push = who.covers(Actions::WRITE);
         let cookie = self.cookie(None, parts, &who.identity);
         Ok(Admitted {
-            caller: caller_as(parts, Actor::Anonymous),
+            caller: request::caller(parts, Api::DockerV1, Actor::Anonymous),
             name,
             who,
             rights: None,
@@ -335,15 +356,10 @@ impl Surface {
         parts: &Parts,
         credentials: Option<&Credentials>,
     ) -> Result<Login, Failure> {
-        let (service, from, now) = (self.repository().as_str(), request::client(parts), self.registry.now());
-        let login = authority.authenticate(credentials, service, from, now).await;
-        let login = login.map_err(|refused| self.refusal(&refused))?;
-        if let Some(upgrade) = &login.upgrade {
-            let caller = caller_as(parts, Actor::User(upgrade.user.to_string()));
-            let (user, old, new) = (upgrade.user.clone(), upgrade.replaces.clone(), upgrade.hash.clone());
-            self.registry.upgrade_password(&caller, user, old, new).await;
-        }
-        Ok(login)
+        let service = self.repository().as_str();
+        let login =
+            login::log_in(&self.registry, authority, parts, credentials, service, Api::DockerV1).await;
+        login.map_err(|refused| self.refusal(&refused))
     }
 
     /// Why somebody is not taken for who they say they are, in the protocol's words.
@@ -374,11 +390,6 @@ impl Surface {
             .header(header::WWW_AUTHENTICATE, basic.unwrap_or(HeaderValue::from_static("Basic")))
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Token"))
     }
-}
-
-/// A caller that is this one for certain.
-pub(crate) fn caller_as(parts: &Parts, actor: Actor) -> Caller {
-    Caller { actor, origin: request::origin(parts, Api::DockerV1) }
 }
 
 #[cfg(test)]

@@ -20,24 +20,24 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 use supercargo_access::{Authority, SessionKey};
-use supercargo_eventlog::DockerApiVersion;
 pub use supercargo_http::Mount;
 use supercargo_http::body::BodyStream;
-use supercargo_http::{request, response};
+use supercargo_http::{mount, request, response};
 use supercargo_model::{RepoKey, limits};
-use supercargo_registry::Registry;
+use supercargo_registry::{HostedRepository, Registry};
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
-use crate::route::Route;
+pub use crate::route::split_first;
+use crate::route::{Route, RouteError};
 
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
@@ -53,21 +53,22 @@ pub struct Settings {
 /// Largest body of anything small, in bytes: a tag, properties, a login.
 const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// A router that serves everything below `{prefix}/v1` of one repository, and `{prefix}/_ping`, for merging into a
-/// listener's.
-///
-/// # Panics
-/// If the prefix does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
-pub fn router(registry: Arc<Registry>, mount: Mount, settings: Settings) -> Router {
-    let (base, ping) = (format!("{}/v1", mount.prefix), format!("{}/_ping", mount.prefix));
-    let surface = Arc::new(Surface { registry, mount, settings });
+/// A router that serves everything below `/v1`, and `/_ping`, of the repository that each request's [`Mount`] says.
+pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
     Router::new()
-        .route(&ping, any(dispatch))
-        .route(&format!("{ping}/"), any(dispatch))
-        .route(&base, any(dispatch))
-        .route(&format!("{base}/"), any(dispatch))
-        .route(&format!("{base}/{{*rest}}"), any(dispatch))
-        .with_state(surface)
+        .route("/_ping", any(dispatch))
+        .route("/_ping/", any(dispatch))
+        .route("/v1", any(dispatch))
+        .route("/v1/", any(dispatch))
+        .route("/v1/{*rest}", any(dispatch))
+        .with_state(Shared { registry, settings })
+}
+
+/// What all requests have in common.
+#[derive(Clone)]
+struct Shared {
+    registry: Arc<Registry>,
+    settings: Settings,
 }
 
 /// What every handler works with.
@@ -82,22 +83,38 @@ impl Surface {
         &self.mount.repository
     }
 
-    /// Whether the repository speaks this protocol.
-    fn speaks(&self) -> Result<bool, Failure> {
-        let version = self.registry.docker_api_version(self.repository())?;
-        Ok(matches!(version, Some(DockerApiVersion::V1 | DockerApiVersion::Both)))
+    /// Refuses what is asked of a repository that does not speak this protocol. At a root that is all repositories', what
+    /// concerns none of them is answered where one does: docker goes on to V1 when V2 has not led it anywhere.
+    fn speaks(&self, route: Result<&Route, &RouteError>) -> Result<(), Failure> {
+        let key = self.repository();
+        let hosted = self.registry.hosted()?;
+        let about_none = matches!(
+            route,
+            Ok(Route::Ping | Route::Base | Route::Login | Route::Register | Route::ChangeUser { .. })
+        );
+        if about_none && self.mount.is_shared_root() && hosted.any(HostedRepository::speaks_v1) {
+            return Ok(());
+        }
+        match mount::open(&hosted, key) {
+            Ok(found) if found.speaks_v1() => Ok(()),
+            // All clients search by V1, whatever they push and pull by.
+            Ok(_) if matches!(route, Ok(Route::Search)) => Ok(()),
+            Ok(_) => {
+                let message = format!("Unsupported docker v1 repository request for '{key}'");
+                Err(Failure::new(Code::ProtocolUnsupported).message(message))
+            }
+            Err(closed) => Err(Failure::new(Code::NameUnknown).message(closed.to_string())),
+        }
     }
 
-    async fn answer(&self, parts: &Parts, body: &mut BodyStream) -> Result<Response, Failure> {
-        // Only requests below the prefix are routed here.
-        let path = parts.uri.path().strip_prefix(self.mount.prefix.as_str()).unwrap_or_default();
-        let route = Route::parse(&parts.method, path);
-        // All clients search by V1, whatever they push and pull by.
-        if !self.speaks()? && !matches!(route, Ok(Route::Search)) {
-            let key = self.repository();
-            let message = format!("Unsupported docker v1 repository request for '{key}'");
-            return Err(Failure::new(Code::ProtocolUnsupported).message(message));
+    async fn answer(&mut self, parts: &Parts, body: &mut BodyStream) -> Result<Response, Failure> {
+        let route = Route::parse(&parts.method, parts.uri.path());
+        if let Ok(route) = &route
+            && route.is_about_an_image()
+        {
+            self.follow_session(parts);
         }
+        self.speaks(route.as_ref())?;
         let route = route?;
         match &route {
             Route::Ping => return Ok(base::ping()),
@@ -187,7 +204,12 @@ impl Surface {
     }
 }
 
-async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
+async fn dispatch(
+    State(Shared { registry, settings }): State<Shared>,
+    Extension(mount): Extension<Mount>,
+    request: Request,
+) -> Response {
+    let mut surface = Surface { registry, mount, settings };
     let (parts, body) = request.into_parts();
     let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
     let answered = surface.answer(&parts, &mut body).await;

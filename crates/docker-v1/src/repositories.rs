@@ -165,7 +165,11 @@ fn hand_out(
     };
     let signature = admitted.token(surface, id, actions)?;
     let name = V1Name::of(admitted.name()?);
-    let (token, challenge) = token::given_out(&signature, name.shown(), actions)?;
+    let called = match surface.mount.key() {
+        None => name.shown().to_owned(),
+        Some(_) => surface.mount.called(admitted.name()?).to_string(),
+    };
+    let (token, challenge) = token::given_out(&signature, &called, actions)?;
     let headers = response.headers_mut();
     headers.insert(token::TOKEN, token);
     headers.insert(header::WWW_AUTHENTICATE, challenge);

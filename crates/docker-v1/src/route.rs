@@ -97,7 +97,52 @@ pub(crate) enum RouteError {
     ImageId,
 }
 
+/// The first component of the name in a path, decoded, and the path without it. `None` of a path that is about no name,
+/// or about one of a single component.
+pub fn split_first(path: &str) -> Option<(Cow<'_, str>, String)> {
+    const REPOSITORIES: &str = "/v1/repositories/";
+    let below = path.strip_prefix(REPOSITORIES)?;
+    let name = match Shape::of(path.strip_suffix('/').unwrap_or(path))? {
+        Shape::Repository(name)
+        | Shape::Images(name)
+        | Shape::Tags(name)
+        | Shape::Tag(name, _)
+        | Shape::TagJson(name, _)
+        | Shape::RepositoryJson(name)
+        | Shape::Properties(name)
+        | Shape::Auth(name)
+        | Shape::LayerAccess(name, _) => name,
+        Shape::Ping
+        | Shape::Base
+        | Shape::Users
+        | Shape::User(_)
+        | Shape::Search
+        | Shape::ImageJson(_)
+        | Shape::Layer(_)
+        | Shape::Checksum(_)
+        | Shape::Ancestry(_)
+        | Shape::Files(_) => return None,
+    };
+    let (first, rest) = name.split_once('/')?;
+    let after = below.strip_prefix(name)?;
+    (!rest.is_empty()).then(|| (decode(first), format!("{REPOSITORIES}{rest}{after}")))
+}
+
 impl Route {
+    /// Whether it is about an image and no name.
+    pub(crate) const fn is_about_an_image(&self) -> bool {
+        matches!(
+            self,
+            Route::GetImageJson { .. }
+                | Route::PutImageJson { .. }
+                | Route::GetLayer { .. }
+                | Route::PutLayer { .. }
+                | Route::PutChecksum { .. }
+                | Route::GetAncestry { .. }
+                | Route::ListFiles { .. }
+        )
+    }
+
     /// The operation that `method` and `path` ask for. `path` is still percent-encoded and begins with `/v1`, or is
     /// `/_ping`, whatever prefix it was served below.
     ///
@@ -453,7 +498,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_name_of_several_components_has_a_first() {
+        for (path, first, rest) in [
+            ("/v1/repositories/r/app", "r", "/v1/repositories/app"),
+            ("/v1/repositories/r/app/", "r", "/v1/repositories/app/"),
+            ("/v1/repositories/r/ann/app/images", "r", "/v1/repositories/ann/app/images"),
+            ("/v1/repositories/r/app/tags/t/json", "r", "/v1/repositories/app/tags/t/json"),
+            ("/v1/repositories/%72/app/tags", "r", "/v1/repositories/app/tags"),
+            ("/v1/repositories/r/images/images", "r", "/v1/repositories/images/images"),
+        ] {
+            assert_eq!(split_first(path), Some((first.into(), rest.to_owned())), "{path}");
+        }
+        for path in [
+            "",
+            "/_ping",
+            "/v1/",
+            "/v1/users/x",
+            "/v1/search",
+            "/v1/repositories/",
+            "/v1/repositories/app/",
+            "/v1/repositories/app/images",
+            "/v1/repositories/app/tags/latest",
+            "/v1/repositories//app/tags/latest/x",
+            &format!("/v1/images/{}/json", hex()),
+        ] {
+            assert!(split_first(path).is_none_or(|(first, _)| first.is_empty()), "{path}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn splitting_never_panics(path in "\\PC{0,80}", words in "[a-z/%2]{0,60}") {
+            let _ = (split_first(&path), split_first(&format!("/v1/repositories/{path}")));
+            let _ = split_first(&format!("/v1/repositories/{words}/tags/x"));
+        }
+
         #[test]
         fn no_path_panics(path in "(/v1/(repositories|images|users)/)?([a-z]{0,4}|/|tags|images|json|%[0-9a-f]{2}){0,8}|\\PC{0,60}") {
             for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"] {

@@ -6,12 +6,11 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
 use supercargo_access::{Authority, Credentials, Method, PasswordError, Secret, check_new_password};
-use supercargo_eventlog::Actor;
-use supercargo_http::response;
+use supercargo_eventlog::{Actor, Api};
+use supercargo_http::{request, response};
 use supercargo_model::account::UserName;
 
 use crate::error::{Code, Failure};
-use crate::gate::caller_as;
 use crate::token::Sent;
 use crate::{Surface, base};
 
@@ -74,7 +73,7 @@ pub(crate) async fn change(
     let sent: SentUser = serde_json::from_slice(sent).map_err(|_| Failure::new(Code::ImageJsonInvalid))?;
     let password = sent.password.ok_or_else(|| Failure::new(Code::DataInvalid))?;
     let hash = hash(authority, Secret::new(password)).await?;
-    let caller = caller_as(parts, Actor::User(own.to_string()));
+    let caller = request::caller(parts, Api::DockerV1, Actor::User(own.to_string()));
     surface.registry.set_password(&caller, user, Some(hash)).await?;
     Ok(response::empty(StatusCode::NO_CONTENT))
 }

@@ -12,9 +12,9 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::json;
 use supercargo_access::{Access, Authority, Credentials, Login, Method, Refused, Resource, Rights};
-use supercargo_eventlog::{Actor, LoginMethod};
-use supercargo_http::request;
+use supercargo_eventlog::{Actor, Api, LoginMethod};
 use supercargo_http::response::header_value;
+use supercargo_http::{Mount, login, request};
 use supercargo_model::RepoName;
 use supercargo_model::account::Actions;
 
@@ -35,7 +35,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Who is recorded as having done it.
     pub(crate) fn actor(&self) -> Actor {
-        self.login.identity.name().map_or(Actor::Anonymous, |name| Actor::User(name.to_string()))
+        login::actor(&self.login.identity)
     }
 }
 
@@ -72,8 +72,8 @@ impl<'r> Need<'r> {
         }
     }
 
-    /// What a client should ask a token for.
-    fn scope(&self) -> Option<Access> {
+    /// What a client should ask a token for, in its words.
+    fn scope(&self, mount: &Mount) -> Option<Access> {
         match self {
             Need::Ping => None,
             Need::Catalog => {
@@ -82,7 +82,8 @@ impl<'r> Need<'r> {
             Need::Name(name, actions) => {
                 // Who pushes also asks what is there.
                 let actions = if actions.write { actions.or(Actions::READ) } else { *actions };
-                let resource = Resource::repository((*name).clone());
+                let before = mount.key().map(|key| Box::from(key.as_str()));
+                let resource = Resource::Repository { before, name: (*name).clone() };
                 Some(Access { resource, repository: None, actions })
             }
         }
@@ -109,13 +110,6 @@ pub(crate) fn credentials(parts: &Parts) -> Result<Option<Credentials>, Failure>
     Ok((!says_nothing).then_some(credentials))
 }
 
-/// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
-/// can be one: then the path alone has to do.
-fn base_url(parts: &Parts) -> String {
-    let scheme = request::scheme(parts).as_str();
-    request::host(parts).map(|host| format!("{scheme}://{host}")).unwrap_or_default()
-}
-
 impl Surface {
     /// Lets a request in, or says why not. `None` where everybody may do everything.
     ///
@@ -125,7 +119,7 @@ impl Surface {
         let Some(authority) = &self.settings.authority else { return Ok(None) };
         let need = Need::of(route);
         let challenged = |failure: Failure, error: Option<&str>| {
-            failure.header(header::WWW_AUTHENTICATE, self.challenge(parts, need.scope(), error))
+            failure.header(header::WWW_AUTHENTICATE, self.challenge(parts, need.scope(&self.mount), error))
         };
         let login = match credentials(parts) {
             Ok(credentials) => self.login(authority, parts, credentials.as_ref()).await,
@@ -150,7 +144,7 @@ impl Surface {
             return Ok(Some(Admitted { login, rights: Arc::new(rights) }));
         }
         let refused = |code| {
-            let lacking = need.scope().map(|scope| json!({ "scope": scope.to_string() }));
+            let lacking = need.scope(&self.mount).map(|scope| json!({ "scope": scope.to_string() }));
             lacking.into_iter().fold(Failure::new(code), Failure::detail)
         };
         if login.identity.name().is_none() {
@@ -173,19 +167,12 @@ impl Surface {
         parts: &Parts,
         credentials: Option<&Credentials>,
     ) -> Result<Login, Refused> {
-        let now = self.registry.now();
-        let login = authority.authenticate(credentials, self.service(), request::client(parts), now).await?;
-        if let Some(upgrade) = &login.upgrade {
-            let caller = self.caller_as(parts, Actor::User(upgrade.user.to_string()));
-            let (user, old, new) = (upgrade.user.clone(), upgrade.replaces.clone(), upgrade.hash.clone());
-            self.registry.upgrade_password(&caller, user, old, new).await;
-        }
-        Ok(login)
+        login::log_in(&self.registry, authority, parts, credentials, self.service(), Api::DockerV2).await
     }
 
-    /// What tokens are for here: the repository. A token for another is not taken.
+    /// What tokens are for here. A token for another service is not taken.
     pub(crate) fn service(&self) -> &str {
-        self.repository().as_str()
+        self.mount.service()
     }
 
     /// How a client gets what it lacks: as the repository is set, where from (RFC 6750, section 3), or with each
@@ -201,7 +188,7 @@ impl Surface {
     }
 
     fn token_challenge(&self, parts: &Parts, scope: Option<Access>, error: Option<&str>) -> String {
-        let (url, prefix, service) = (base_url(parts), &self.mount.prefix, self.service());
+        let (url, prefix, service) = (request::root_url(parts), &self.mount.prefix, self.service());
         let mut text = format!("Bearer realm=\"{url}{prefix}{TOKEN_PATH}\",service=\"{service}\"");
         // Writing to a text can't fail.
         if let Some(scope) = scope {

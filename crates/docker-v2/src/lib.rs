@@ -28,25 +28,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use axum::{Extension, Router};
 use http::HeaderValue;
 use http::request::Parts;
 use supercargo_access::Authority;
-use supercargo_eventlog::{Actor, Api, DockerApiVersion};
+use supercargo_eventlog::{Actor, Api};
 pub use supercargo_http::Mount;
 use supercargo_http::body::BodyStream;
-use supercargo_http::request;
 use supercargo_http::response::header_value;
+use supercargo_http::{mount, request};
 use supercargo_model::{RepoKey, RepoName};
 pub use supercargo_registry::Peer;
-use supercargo_registry::{Caller, Registry, UploadId};
+use supercargo_registry::{Caller, HostedRepository, Registry, UploadId};
 
 use crate::error::{Code, Failure};
 use crate::gate::{Admitted, TOKEN_PATH};
 use crate::route::Route;
+pub use crate::route::split_first;
 
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
@@ -57,18 +58,20 @@ pub struct Settings {
     pub body_timeout: Duration,
 }
 
-/// A router that serves everything below `{prefix}/v2` of one repository, for merging into a listener's.
-///
-/// # Panics
-/// If the prefix does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
-pub fn router(registry: Arc<Registry>, mount: Mount, settings: Settings) -> Router {
-    let base = format!("{}/v2", mount.prefix);
-    let surface = Arc::new(Surface { registry, mount, settings });
+/// A router that serves everything below `/v2`, of the repository that each request's [`Mount`] says.
+pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
     Router::new()
-        .route(&base, any(dispatch))
-        .route(&format!("{base}/"), any(dispatch))
-        .route(&format!("{base}/{{*rest}}"), any(dispatch))
-        .with_state(surface)
+        .route("/v2", any(dispatch))
+        .route("/v2/", any(dispatch))
+        .route("/v2/{*rest}", any(dispatch))
+        .with_state(Shared { registry, settings })
+}
+
+/// What all requests have in common.
+#[derive(Clone)]
+struct Shared {
+    registry: Arc<Registry>,
+    settings: Settings,
 }
 
 /// What every handler works with.
@@ -88,35 +91,47 @@ impl Surface {
         format!("{}/v2/{rest}", self.mount.prefix)
     }
 
+    /// The path of something of a name, as the client calls that.
+    fn path_in(&self, name: &RepoName, rest: fmt::Arguments<'_>) -> String {
+        self.path(format_args!("{}/{rest}", self.mount.called(name)))
+    }
+
     /// Where an upload session is.
     fn upload_location(&self, name: &RepoName, id: UploadId) -> Result<HeaderValue, Failure> {
-        Ok(header_value(self.path(format_args!("{name}/blobs/uploads/{id}")))?)
+        Ok(header_value(self.path_in(name, format_args!("blobs/uploads/{id}")))?)
     }
 
     /// Who is asking. The one place where a request becomes a caller.
+    #[expect(clippy::unused_self, reason = "a surface's callers come through it")]
     fn caller(&self, parts: &Parts) -> Caller {
         let actor = parts.extensions.get::<Admitted>().map_or(Actor::Anonymous, Admitted::actor);
-        self.caller_as(parts, actor)
-    }
-
-    /// A caller that is this one for certain.
-    #[expect(clippy::unused_self, reason = "a surface's callers come through it")]
-    fn caller_as(&self, parts: &Parts, actor: Actor) -> Caller {
-        Caller { actor, origin: request::origin(parts, Api::DockerV2) }
+        request::caller(parts, Api::DockerV2, actor)
     }
 
     /// Refuses what is asked of a repository that speaks V1 alone, before anybody is asked to log in: clients that speak
-    /// both take a login, and any sign of V2, for a registry that speaks V2.
+    /// both take a login, and any sign of V2, for a registry that speaks V2. So do repositories that are not there or out of
+    /// use; but at a root that is all repositories', others may be asked for next.
     ///
     /// # Errors
-    /// UNSUPPORTED. A repository that is not there speaks V2.
-    fn speaks(&self) -> Result<(), Failure> {
+    /// UNSUPPORTED, NAME_UNKNOWN.
+    fn speaks(&self, path: &str) -> Result<(), Failure> {
         let repository = self.repository();
-        if self.registry.docker_api_version(repository)? == Some(DockerApiVersion::V1) {
-            let message = format!("Unsupported docker v2 repository request for '{repository}'");
-            return Err(Failure::new(Code::EndpointUnknown).message(message));
+        let hosted = self.registry.hosted()?;
+        match mount::open(&hosted, repository) {
+            Ok(found) if found.speaks_v2() => Ok(()),
+            Ok(_) => {
+                let message = format!("Unsupported docker v2 repository request for '{repository}'");
+                Err(Failure::new(Code::EndpointUnknown).message(message))
+            }
+            Err(_)
+                if self.mount.is_shared_root()
+                    && matches!(path, "/v2" | "/v2/" | TOKEN_PATH)
+                    && hosted.any(HostedRepository::speaks_v2) =>
+            {
+                Ok(())
+            }
+            Err(closed) => Err(Failure::new(Code::NameUnknown).message(closed.to_string())),
         }
-        Ok(())
     }
 
     /// Has a client that can't read what is here by V2 look for it by V1, where that is spoken too: that a manifest is not
@@ -125,7 +140,7 @@ impl Surface {
     /// # Errors
     /// MANIFEST_UNKNOWN.
     fn send_to_v1(&self) -> Result<(), Failure> {
-        if self.registry.docker_api_version(self.repository())? == Some(DockerApiVersion::Both) {
+        if self.registry.hosted()?.get(self.repository()).is_some_and(HostedRepository::speaks_v1) {
             let message = "docker before 1.10 can't read this manifest; it is there by V1";
             return Err(Failure::new(Code::ManifestUnknown).message(message));
         }
@@ -133,8 +148,7 @@ impl Surface {
     }
 
     async fn answer(&self, parts: &mut Parts, body: &mut BodyStream) -> Result<Response, Failure> {
-        // Only requests below the prefix are routed here.
-        let path = parts.uri.path().strip_prefix(self.mount.prefix.as_str()).unwrap_or_default();
+        let path = parts.uri.path();
         if let Some(authority) = self.settings.authority.as_ref().filter(|_| path == TOKEN_PATH) {
             return token::answer(self, authority, parts, body).await;
         }
@@ -171,10 +185,15 @@ impl Surface {
     }
 }
 
-async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Response {
+async fn dispatch(
+    State(Shared { registry, settings }): State<Shared>,
+    Extension(mount): Extension<Mount>,
+    request: Request,
+) -> Response {
+    let surface = Surface { registry, mount, settings };
     let (mut parts, body) = request.into_parts();
     let mut body = BodyStream::new(&parts.headers, body, surface.settings.body_timeout);
-    if let Err(failure) = surface.speaks() {
+    if let Err(failure) = surface.speaks(parts.uri.path()) {
         body.discard().await;
         // Without the protocol's version, by which clients would know that V2 is spoken here.
         return failure.into_response(request::id(&parts.headers));

@@ -79,7 +79,7 @@ pub(crate) async fn push(
         surface.registry.push_manifest(&surface.caller(parts), surface.repository(), name, push).await?;
 
     let digest = pushed.digest.to_string();
-    let location = surface.path(format_args!("{name}/manifests/{digest}"));
+    let location = surface.path_in(name, format_args!("manifests/{digest}"));
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, header_value(location)?);

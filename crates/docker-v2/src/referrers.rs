@@ -76,7 +76,7 @@ pub(crate) fn list(
         headers.insert(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
     }
     if let Some(last) = last.filter(|_| more) {
-        let path = surface.path(format_args!("{name}/referrers/{subject}"));
+        let path = surface.path_in(name, format_args!("referrers/{subject}"));
         let filter = artifact_type.map(|kind| ("artifactType", kind));
         headers.insert(header::LINK, header_value(next_link(&path, page.n, &last.to_string(), filter))?);
     }

@@ -134,6 +134,24 @@ impl Route {
     }
 }
 
+/// The first component of the name in a path, decoded, and the path without it. `None` of a path that is about no name,
+/// or about one of a single component.
+pub fn split_first(path: &str) -> Option<(Cow<'_, str>, String)> {
+    let below = path.strip_prefix("/v2")?;
+    let name = match Shape::of(below)? {
+        Shape::Base | Shape::Catalog => return None,
+        Shape::Tags(name)
+        | Shape::Manifest(name, _)
+        | Shape::Blob(name, _)
+        | Shape::Uploads(name)
+        | Shape::Upload(name, _)
+        | Shape::Referrers(name, _) => name,
+    };
+    let (first, rest) = name.strip_prefix('/')?.split_once('/')?;
+    let after = below.strip_prefix(name)?;
+    (!rest.is_empty()).then(|| (decode(first), format!("/v2/{rest}{after}")))
+}
+
 /// What kind of path it is, its arguments still raw.
 #[derive(Clone, Copy)]
 enum Shape<'a> {
@@ -412,7 +430,55 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_name_of_several_components_has_a_first() {
+        for (path, first, rest) in [
+            ("/v2/r/app/tags/list", "r", "/v2/app/tags/list"),
+            ("/v2/r/a/b/manifests/t", "r", "/v2/a/b/manifests/t"),
+            ("/v2/r/app/blobs/uploads/", "r", "/v2/app/blobs/uploads/"),
+            ("/v2/r/app/blobs/uploads", "r", "/v2/app/blobs/uploads"),
+            ("/v2/Docker.Local/app/blobs/sha256:00", "Docker.Local", "/v2/app/blobs/sha256:00"),
+            ("/v2/%72/app/referrers/sha256:00", "r", "/v2/app/referrers/sha256:00"),
+            ("/v2/r/tags/tags/list", "r", "/v2/tags/tags/list"),
+        ] {
+            assert_eq!(split_first(path), Some((first.into(), rest.to_owned())), "{path}");
+        }
+        for path in [
+            "",
+            "/",
+            "/v2",
+            "/v2/",
+            "/v2/_catalog",
+            "/v2/app/tags/list",
+            "/v2//app/x",
+            "/v2/r//tags/list",
+            "/v2/tags/list",
+            "/v2/app/blobs/uploads/0",
+            "/v1/r/app/tags/list",
+            "/v2r/app/tags/list",
+        ] {
+            assert_eq!(split_first(path), None, "{path}");
+        }
+    }
+
     proptest! {
+        /// What is left means the same of what is left of the name.
+        #[test]
+        fn a_path_without_the_first_component_is_about_the_rest(
+            key in "[a-z0-9.]{1,8}",
+            name in "[a-z]{1,5}(/[a-z]{1,5}){0,2}",
+            rest in "tags/list|manifests/[a-z]{1,5}|blobs/uploads/|blobs/uploads|referrers/x",
+        ) {
+            let whole = format!("/v2/{key}/{name}/{rest}");
+            let (first, path) = split_first(&whole).unwrap();
+            prop_assert_eq!((&*first, path), (&*key, format!("/v2/{name}/{rest}")));
+        }
+
+        #[test]
+        fn splitting_never_panics(path in "\\PC{0,80}", words in "[a-z/%2]{0,60}") {
+            let _ = (split_first(&path), split_first(&format!("/v2/{path}")), split_first(&format!("/v2/{words}/tags/list")));
+        }
+
         #[test]
         fn parse_never_panics(method in "GET|HEAD|PUT|POST|PATCH|DELETE|[A-Z]{1,9}", path in "\\PC{0,200}") {
             let _ = parse(&method, &path);

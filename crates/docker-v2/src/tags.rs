@@ -17,9 +17,12 @@ pub(crate) fn list_tags(surface: &Surface, parts: &Parts, name: &RepoName) -> Re
     let query = Query::parse(parts.uri.query());
     let page = PageRequest::parse(&query)?;
     let tags = surface.registry.tags_json(surface.repository(), name, page.last, page.n)?;
-    let mut response = response::json(StatusCode::OK, tags.body.clone());
+    let mut response = match surface.mount.key() {
+        None => response::json(StatusCode::OK, tags.body.clone()),
+        Some(key) => response::json(StatusCode::OK, tags.body_below(key.as_str())),
+    };
     if let Some(last) = tags.next.as_ref().filter(|_| page.n > 0) {
-        let link = next_link(&surface.path(format_args!("{name}/tags/list")), page.n, last.as_str(), None);
+        let link = next_link(&surface.path_in(name, format_args!("tags/list")), page.n, last.as_str(), None);
         response.headers_mut().insert(header::LINK, header_value(link)?);
     }
     Ok(response)

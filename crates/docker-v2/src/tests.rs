@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
-use supercargo_eventlog::{Origin, RepositoryConfig};
+use supercargo_eventlog::{DockerApiVersion, Origin, RepositoryConfig};
 use supercargo_http::request::REQUEST_ID;
 use supercargo_model::{Algorithm, Digest, media_type};
 use supercargo_registry::Options;
@@ -53,13 +53,13 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         registry.ensure_first_repository().await.unwrap();
-        let mount = Mount { repository: RepoKey::parse("docker-local").unwrap(), prefix: prefix.to_owned() };
+        let mount = Mount::alone(RepoKey::parse("docker-local").unwrap(), prefix);
         let settings = Settings { authority: None, body_timeout: Duration::from_secs(30) };
-        let router = router(Arc::clone(&registry), mount, settings);
+        let router = router(Arc::clone(&registry), settings).layer(Extension(mount));
         Fixture { router, registry, prefix, _folder: folder }
     }
 
-    /// `path` begins with the prefix where it is a Location, and is put below it where it is not.
+    /// `path` begins with the prefix where it is a Location.
     async fn send(
         &self,
         method: &str,
@@ -68,10 +68,7 @@ impl Fixture {
         body: impl Into<Body>,
     ) -> Answer {
         let below = path.strip_prefix(self.prefix).unwrap_or(path);
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(format!("{}{below}", self.prefix))
-            .header("x-request-id", "r-1");
+        let mut request = http::Request::builder().method(method).uri(below).header("x-request-id", "r-1");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -518,7 +515,7 @@ async fn referrers_are_listed_filtered_and_paged() {
 async fn a_caller_is_who_the_request_says_within_limits() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::open(Options::new(folder.path())).unwrap();
-    let mount = Mount { repository: RepoKey::parse("r").unwrap(), prefix: String::new() };
+    let mount = Mount::alone(RepoKey::parse("r").unwrap(), "");
     let surface = Surface {
         registry,
         mount,
@@ -545,9 +542,9 @@ async fn a_repository_that_speaks_v1_alone_shows_nothing_of_v2() {
     let config = RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..RepositoryConfig::default() };
     let system = supercargo_registry::Caller::system(Api::Startup);
     registry.create_repository(&system, &repository, config).await.unwrap();
-    let mount = Mount { repository, prefix: String::new() };
+    let mount = Mount::alone(repository, "");
     let settings = Settings { authority: None, body_timeout: Duration::from_secs(30) };
-    let router = router(registry, mount, settings);
+    let router = router(registry, settings).layer(Extension(mount));
     for (method, path) in [
         ("GET", "/v2/"),
         ("GET", "/v2"),

@@ -13,10 +13,12 @@ use serde_json::json;
 use supercargo_access::{
     Access, Authority, Credentials, Login, Method as By, Refused, Resource, Secret, token,
 };
-use supercargo_eventlog::Actor;
+use supercargo_eventlog::{Actor, Api};
 use supercargo_http::body::{BodyStream, ReadError};
-use supercargo_http::response;
+use supercargo_http::{Mount, request, response};
 use supercargo_model::account::TokenKind;
+use supercargo_model::{RepoKey, RepoName};
+use supercargo_registry::Hosted;
 
 use crate::Surface;
 use crate::error::{Code, Failure};
@@ -115,10 +117,8 @@ pub(crate) async fn answer(
             .message(format!("tokens are issued here for the service {:?}", surface.service())));
     }
     let scopes = Access::parse_all(asked.scopes.iter().map(String::as_str));
-    let find = |resource: &Resource| match resource {
-        Resource::Repository { name, .. } => Some((surface.repository().clone(), name.clone())),
-        Resource::Catalog => None,
-    };
+    let hosted = surface.registry.hosted()?;
+    let find = |resource: &Resource| find(&surface.mount, &hosted, resource);
     let now = surface.registry.now();
     let issued = authority
         .issue(&login, surface.service(), &scopes, find, now)
@@ -138,6 +138,21 @@ pub(crate) async fn answer(
     let mut response = response::json(StatusCode::OK, answer.to_string());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// The repository and the name that a client means. What it puts before a name is a repository's key where it can be one,
+/// else a host, which says nothing.
+fn find(mount: &Mount, hosted: &Hosted, resource: &Resource) -> Option<(RepoKey, RepoName)> {
+    let Resource::Repository { name, .. } = resource else { return None };
+    let called = resource.called();
+    let (repository, rest) = mount.find(hosted, &called);
+    match RepoName::parse(rest) {
+        Ok(name) => Some((repository, name)),
+        Err(_) => {
+            let (repository, rest) = mount.find(hosted, name.as_str());
+            Some((repository, RepoName::parse(rest).ok()?))
+        }
+    }
 }
 
 /// Who the form proves somebody to be.
@@ -180,7 +195,7 @@ async fn refresh_token(
     let minted = token::mint(TokenKind::Refresh, now).map_err(|e| Failure::internal(e.to_string()))?;
     let client: String = asked.client.as_deref().unwrap_or("a client").replace(char::is_control, "");
     let client = &client[..client.floor_char_boundary(CLIENT_BYTES_MAX)];
-    let caller = surface.caller_as(parts, Actor::User(user.to_string()));
+    let caller = request::caller(parts, Api::DockerV2, Actor::User(user.to_string()));
     surface
         .registry
         .issue_refresh_token(

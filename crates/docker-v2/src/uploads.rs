@@ -37,6 +37,14 @@ fn readable(
     Ok(holder.map(Some))
 }
 
+/// The name that a blob is to be mounted from: `Some(None)` where the client leaves that open, `None` for what can't be one
+/// or is of another repository.
+fn mounted_from(surface: &Surface, from: Option<&str>) -> Result<Option<Option<RepoName>>, Failure> {
+    let Some(from) = from else { return Ok(Some(None)) };
+    let (repository, name) = surface.mount.find(&*surface.registry.hosted()?, from);
+    Ok((repository == *surface.repository()).then(|| RepoName::parse(name).ok()).flatten().map(Some))
+}
+
 /// `POST /v2/<name>/blobs/uploads/`: mounts a blob (`mount`, perhaps `from`), or takes it whole (`digest`),
 /// or starts a session. A mount that can't be made is a session, whatever the reason.
 pub(crate) async fn start(
@@ -55,7 +63,7 @@ pub(crate) async fn start(
     };
     let caller = surface.caller(parts);
     if let Some(digest) = mount
-        && let Ok(from) = query.get("from").map(RepoName::parse).transpose()
+        && let Some(from) = mounted_from(surface, query.get("from"))?
         && let Some(from) = readable(surface, parts, &digest, from)?
         && surface.registry.mount_blob(&caller, surface.repository(), name, digest, from.as_ref()).await?
     {
@@ -205,7 +213,7 @@ fn stored(surface: &Surface, name: &RepoName, digest: &Digest) -> Result<Respons
     let digest = digest.to_string();
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, header_value(surface.path(format_args!("{name}/blobs/{digest}")))?);
+    headers.insert(header::LOCATION, header_value(surface.path_in(name, format_args!("blobs/{digest}")))?);
     headers.insert(CONTENT_DIGEST, header_value(digest)?);
     Ok(response)
 }

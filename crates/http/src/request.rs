@@ -6,8 +6,8 @@ use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
-use supercargo_eventlog::{Api, Origin};
-use supercargo_registry::{ForwardedHost, Peer, Scheme};
+use supercargo_eventlog::{Actor, Api, Origin};
+use supercargo_registry::{Caller, ForwardedHost, Peer, Scheme};
 
 /// Where the server leaves the request's id. It overwrites what a client may have sent.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,6 +20,11 @@ pub fn id(headers: &HeaderMap) -> Option<&str> {
 /// The client's address; requests that come by no network are local.
 pub fn client(parts: &Parts) -> IpAddr {
     parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
+}
+
+/// Somebody who does something by a request.
+pub fn caller(parts: &Parts, api: Api, actor: Actor) -> Caller {
+    Caller { actor, origin: origin(parts, api) }
 }
 
 /// Through what somebody does something, as records keep it.
@@ -43,6 +48,23 @@ fn origin_text(value: &HeaderValue) -> String {
 /// What the client speaks, to the server or to the proxy before it.
 pub fn scheme(parts: &Parts) -> Scheme {
     parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http)
+}
+
+/// What a URL that is meant for the client begins with, as far as the path. Nothing where the client named no host that
+/// can be one: then the path alone has to do.
+pub fn root_url(parts: &Parts) -> String {
+    host(parts).map(|host| format!("{}://{host}", scheme(parts).as_str())).unwrap_or_default()
+}
+
+/// What the path of everything but the Docker protocols begins with, as the client asks for it. Left in the extensions of
+/// each request by the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextPath(pub String);
+
+/// What a URL begins with that is meant for the client, with the path of everything but the Docker protocols.
+pub fn base_url(parts: &Parts) -> String {
+    let context = parts.extensions.get::<ContextPath>().map_or("", |context| &context.0);
+    format!("{}{context}", root_url(parts))
 }
 
 /// The host that the client asked, with the port where it is not the scheme's own. `None` where it named none that can be

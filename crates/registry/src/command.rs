@@ -57,6 +57,8 @@ pub(crate) enum Command {
         manifest: Box<Manifest>,
         tags: Vec<Tag>,
         condition: Condition,
+        /// Those that its config says.
+        labels: Vec<(String, String)>,
     },
     DeleteManifest {
         repository: RepoKey,
@@ -85,17 +87,20 @@ pub(crate) enum Command {
         eyes: Reach,
         hands: Reach,
     },
-    RecordHashes {
-        digest: Digest,
-        md5: [u8; 16],
-        sha1: [u8; 20],
-    },
     Collect {
         policy: GcPolicy,
         cursor: CollectCursor,
     },
     Prune {
         empty_after: Duration,
+    },
+    Promote(Promotion),
+    Migrate(Box<Migration>),
+    /// What others call a blob by.
+    RecordHashes {
+        blob: Digest,
+        md5: [u8; 16],
+        sha1: [u8; 20],
     },
     RecordRot {
         digest: Digest,
@@ -133,6 +138,33 @@ pub(crate) enum Command {
     },
 }
 
+/// Tags that come into other names, with all that they reach.
+#[derive(Debug, Clone)]
+pub(crate) struct Promotion {
+    pub(crate) from: RepoKey,
+    pub(crate) to: RepoKey,
+    /// The names that tags come from, and those that they come into.
+    pub(crate) names: Vec<(RepoName, RepoName)>,
+    /// The one tag that comes, and what it is called there; else all.
+    pub(crate) tag: Option<(Tag, Tag)>,
+    /// Whether they also stay where they are.
+    pub(crate) copy: bool,
+}
+
+/// A tag on a V1 image that becomes one on a manifest in another repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Migration {
+    pub(crate) from: RepoKey,
+    pub(crate) name: RepoName,
+    pub(crate) tag: Tag,
+    /// The digest of the JSON of the image that was converted.
+    pub(crate) json: Digest,
+    pub(crate) to: RepoKey,
+    pub(crate) conversion: Conversion,
+    /// Whether a tag that was not migrated is overwritten.
+    pub(crate) force: bool,
+}
+
 /// What a V1 image is to V2 clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Conversion {
@@ -142,6 +174,8 @@ pub(crate) struct Conversion {
     pub(crate) inspected: Vec<Inspected>,
     /// What is in the payload.
     pub(crate) brought: Vec<Digest>,
+    /// Those that its config says.
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 /// What is in a layer.
@@ -299,6 +333,23 @@ impl Decision {
     }
 }
 
+/// A tag that was promoted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotedTag {
+    /// The name that it came from.
+    pub from_name: RepoName,
+    /// What it was called there.
+    pub from_tag: Tag,
+    /// The name that it came into.
+    pub name: RepoName,
+    /// What it is called there.
+    pub tag: Tag,
+    /// What it points to.
+    pub digest: Digest,
+    /// Whether anything changed by that.
+    pub changed: bool,
+}
+
 /// What came of a command.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -310,6 +361,10 @@ pub(crate) enum Outcome {
     Collected { collected: Collected, cursor: CollectCursor, more: bool },
     /// Which folders a step of pruning removed, and whether there may be more.
     Pruned { folders: Vec<(RepoKey, String)>, more: bool },
+    /// Which tags were promoted.
+    Promoted(Vec<PromotedTag>),
+    /// What the tag points at now, and whether that is new.
+    Migrated { digest: Digest, changed: bool },
 }
 
 impl Command {

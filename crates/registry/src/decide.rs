@@ -5,6 +5,8 @@ mod blobs;
 mod collect;
 mod images;
 mod manifests;
+mod migrate;
+mod promote;
 mod repositories;
 #[cfg(test)]
 mod tests;
@@ -38,8 +40,11 @@ pub(crate) fn decide(
             blobs::mount(view, repository, name, *digest, from.as_ref())
         }
         Command::DeleteBlob { repository, name, digest } => blobs::delete(view, repository, name, *digest),
-        Command::PushManifest { repository, name, reference, digest, manifest, tags, condition } => {
-            manifests::push(view, repository, name, reference, *digest, manifest, tags, condition)
+        Command::PushManifest { repository, name, reference, digest, manifest, tags, condition, labels } => {
+            let mut decision =
+                manifests::push(view, repository, name, reference, *digest, manifest, tags, condition)?;
+            decision.events.extend(manifests::config_read(view, manifest, labels));
+            Ok(decision)
         }
         Command::DeleteManifest { repository, name, reference, condition } => {
             manifests::delete(view, repository, name, reference, condition)
@@ -50,9 +55,11 @@ pub(crate) fn decide(
         Command::DeleteItem { repository, path, eyes, hands } => {
             tree::delete(view, repository, path, eyes, hands)
         }
-        Command::RecordHashes { digest, md5, sha1 } => tree::record_hashes(view, *digest, *md5, *sha1),
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
+        Command::Promote(promotion) => promote::promote(view, promotion),
+        Command::Migrate(migration) => migrate::migrate(view, migration),
+        Command::RecordHashes { blob, md5, sha1 } => blobs::record_hashes(view, *blob, *md5, *sha1),
         Command::RecordRot { digest, rot } => blobs::record_rot(view, *digest, *rot),
         Command::PushImage { repository, waiting_room, image, parent_in } => {
             images::push(view, repository, waiting_room, image, parent_in.as_ref())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use supercargo_blobs::StoreError;
+use supercargo_eventlog::DockerApiVersion;
 use supercargo_model::account::{GroupName, TokenId, UserName};
 use supercargo_model::tree::TreePath;
 use supercargo_model::v1::ImageJsonError;
@@ -40,6 +41,44 @@ pub enum Error {
         name: RepoName,
         /// The tag.
         tag: Tag,
+    },
+    /// What one repository holds can't come into the other as it is.
+    #[error(
+        "repository {from} speaks {from_version:?} and repository {to} {to_version:?}: promotion is between repositories of the \
+         same Docker API version; from V1 into V2 is migration"
+    )]
+    ProtocolsDiffer {
+        /// The repository that something was to come from.
+        from: RepoKey,
+        /// What it speaks.
+        from_version: DockerApiVersion,
+        /// The repository that it was to come into.
+        to: RepoKey,
+        /// What it speaks.
+        to_version: DockerApiVersion,
+    },
+    /// A repository does not speak the protocol that the operation is for.
+    #[error("repository {repository} speaks {version:?}: {why}")]
+    WrongProtocol {
+        /// The repository.
+        repository: RepoKey,
+        /// What it speaks.
+        version: DockerApiVersion,
+        /// What is needed.
+        why: &'static str,
+    },
+    /// A tag is in the way of a migration.
+    #[error(
+        "tag {tag} of repository name {name} is there already and points at {present}, which no migration put there: delete it \
+         first, or force the migration"
+    )]
+    TagInTheWay {
+        /// The name.
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        present: Digest,
     },
     /// No such name in the repository.
     #[error("repository name {0} is not known")]

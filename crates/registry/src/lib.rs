@@ -11,13 +11,16 @@ mod condition;
 mod decide;
 mod error;
 mod folder;
+mod hosted;
 mod hot;
 #[cfg(test)]
 mod interleavings;
+mod labels;
 mod leases;
 mod ledger;
 mod maintenance;
 mod notice;
+mod promotion;
 mod pushes;
 mod reads;
 mod registry;
@@ -31,13 +34,15 @@ pub mod tree;
 pub mod v1;
 mod verify;
 
-pub use command::{Collected, GcPolicy};
+pub use command::{Collected, GcPolicy, PromotedTag};
 pub use condition::{Condition, Expected};
 pub use error::Error;
 pub use folder::{DATABASE_FILE, DataFolder, OpenError};
+pub use hosted::{Hosted, HostedRepository};
 pub use ledger::WriterOptions;
 pub use maintenance::{ScrubOptions, ScrubProgress, Scrubbed, Swept};
 pub use notice::Notice;
+pub use promotion::{PromotionWish, ToPromote};
 pub use pushes::{ManifestPush, PushedManifest, UploadId};
 pub use reads::{BlobContent, Page, Referrer, StoredManifest, TagsBody};
 pub use registry::{

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256, Sha512};
 use supercargo_blobs::{Existing, StoreError, Verified};
-use supercargo_model::{Algorithm, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits, media_type};
-use supercargo_projections::tables::{Blobs, Contents, Repositories};
+use supercargo_model::{
+    Algorithm, Descriptor, Digest, Manifest, Reference, RepoKey, RepoName, Tag, limits, media_type,
+};
+use supercargo_projections::tables::{BlobRow, Blobs, Contents, Repositories};
 use supercargo_projections::targets;
 use uuid::Uuid;
 
@@ -21,7 +23,7 @@ use crate::notice::Notice;
 use crate::reads::{known_repository, name_id};
 use crate::registry::{Caller, Registry};
 use crate::rules::{Bounded, Room};
-use crate::{Error, Result};
+use crate::{Error, Result, labels};
 
 /// Names an upload session.
 pub type UploadId = Uuid;
@@ -363,6 +365,7 @@ impl Registry {
         let subject = manifest.subject;
         let schema1 = media_type::is_schema1(&manifest.media_type);
         let holds: Vec<Digest> = targets(&manifest).into_iter().map(|(digest, _)| digest).collect();
+        let labels = self.labels_in(&manifest)?;
         let command = Command::PushManifest {
             repository: repository.clone(),
             name: name.clone(),
@@ -371,6 +374,7 @@ impl Registry {
             manifest: Box::new(manifest),
             tags: set,
             condition,
+            labels,
         };
         if kept.len() as u64 <= limits::INLINE_BLOB_BYTES_MAX {
             self.ledger.submit(caller, command, Payload::Small(digest, kept)).await?;
@@ -393,6 +397,20 @@ impl Registry {
             notices.extend(room.notices());
         }
         Ok(PushedManifest { digest, subject, notices })
+    }
+
+    /// The labels that a manifest's config says. None where that is no image's, or not here: then the manifest is refused.
+    fn labels_in(&self, manifest: &Manifest) -> Result<Vec<(String, String)>> {
+        let image = |config: &&Descriptor| {
+            config.size <= labels::CONFIG_BYTES_MAX && labels::is_image_config(&config.media_type)
+        };
+        let Some(config) = manifest.config.as_ref().filter(image) else { return Ok(Vec::new()) };
+        let snapshot = self.snapshot()?;
+        let blob = snapshot.get::<Blobs>(&config.digest).map_err(Error::internal)?;
+        let sound = |blob: &BlobRow| !blob.rotten && blob.size <= labels::CONFIG_BYTES_MAX;
+        let Some(blob) = blob.filter(sound) else { return Ok(Vec::new()) };
+        let bytes = self.bytes_of(&snapshot, &config.digest, blob.size)?;
+        Ok(bytes.map_or_else(Vec::new, |bytes| labels::labels(&bytes)))
     }
 
     /// By tag: that tag alone; by digest: the manifest and every tag on it.
@@ -428,6 +446,22 @@ impl Registry {
         digest: Digest,
     ) -> Result<()> {
         let command = Command::DeleteBlob { repository: repository.clone(), name: name.clone(), digest };
+        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
+    }
+
+    /// Remembers the other hashes of a blob, which whoever computed them vouches for. Nothing where they are known, or the
+    /// blob is gone.
+    ///
+    /// # Errors
+    /// Those of a commit.
+    pub async fn remember_hashes(
+        &self,
+        caller: &Caller,
+        blob: Digest,
+        md5: [u8; 16],
+        sha1: [u8; 20],
+    ) -> Result<()> {
+        let command = Command::RecordHashes { blob, md5, sha1 };
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 

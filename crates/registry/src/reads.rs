@@ -89,6 +89,18 @@ pub struct TagsBody {
     pub next: Option<Tag>,
 }
 
+impl TagsBody {
+    /// What the body begins with, up to the name.
+    const HEAD: &str = "{\"name\":\"";
+
+    /// The JSON body for who calls the name with something before it, such as a repository's key. That must hold nothing
+    /// that JSON escapes.
+    pub fn body_below(&self, before: &str) -> Vec<u8> {
+        let name = self.body.get(Self::HEAD.len()..).unwrap_or_default();
+        [Self::HEAD.as_bytes(), before.as_bytes(), b"/", name].concat()
+    }
+}
+
 impl Registry {
     /// A manifest by tag or digest. From memory where it is hot.
     ///
@@ -265,7 +277,7 @@ impl Registry {
         let changes = self.hot.changes(repository, name);
         let page = self.tags(repository, name, last, n)?;
         let mut body = String::with_capacity(64 + page.entries.len() * 16);
-        body.push_str("{\"name\":\"");
+        body.push_str(TagsBody::HEAD);
         // Neither names nor tags hold anything that JSON escapes.
         body.push_str(name.as_str());
         body.push_str("\",\"tags\":[");

@@ -58,11 +58,19 @@ impl Scheme {
             Scheme::Https => "https",
         }
     }
+
+    /// The port that goes without saying.
+    pub const fn port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
 }
 
-/// The host that the client asked for, and the port where it is not the scheme's own, as a trusted proxy says. Nothing
-/// else is in it, so that it can stand in a URL. Left in the extensions of each request of which a proxy says so; of
-/// others the request itself does.
+/// The host that the client asked for, and the port where it is not the scheme's own, as a trusted proxy says, or else the
+/// configuration. Nothing else is in it, so that it can stand in a URL. Left in the extensions of each request of which one
+/// of them says so; of others the request itself does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedHost(pub String);
 
@@ -176,7 +184,7 @@ pub struct Registry {
     pub(crate) accounts_epoch: Arc<AtomicU64>,
     /// How often a repository was made, changed or removed.
     pub(crate) repositories_epoch: Arc<AtomicU64>,
-    pub(crate) api_versions: parking_lot::RwLock<crate::repositories::ApiVersions>,
+    pub(crate) hosted: parking_lot::RwLock<crate::hosted::LastRead>,
     pub(crate) unpacking: crate::v1::Unpacking,
     pub(crate) options: Options,
     /// One collection, one pruning, one scrub at a time.
@@ -208,7 +216,8 @@ impl Registry {
         let stats = Arc::new(Stats::default());
         let in_doubt = Arc::new(AtomicBool::new(false));
         let accounts_epoch = Arc::new(AtomicU64::new(0));
-        let repositories_epoch = Arc::new(AtomicU64::new(0));
+        // 0 is what memory begins with.
+        let repositories_epoch = Arc::new(AtomicU64::new(1));
         let store = folder.blobs.clone();
         let parts = Parts {
             db: Arc::clone(&folder.db),
@@ -236,7 +245,7 @@ impl Registry {
             in_doubt,
             accounts_epoch,
             repositories_epoch,
-            api_versions: parking_lot::RwLock::default(),
+            hosted: parking_lot::RwLock::default(),
             unpacking: crate::v1::Unpacking::default(),
             options,
             collecting: tokio::sync::Mutex::default(),

@@ -1,9 +1,8 @@
 //! Repositories, tags and contents as people look at them: listings, histories, inspection, properties.
 
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering;
 
-use supercargo_eventlog::{Actor, DockerApiVersion, RepositoryConfig, V1Image};
+use supercargo_eventlog::{Actor, RepositoryConfig, V1Image};
 use supercargo_model::{
     Descriptor, Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp, media_type,
 };
@@ -19,14 +18,6 @@ use crate::ledger::Payload;
 use crate::reads::Page;
 use crate::registry::{Caller, Registry};
 use crate::{Error, RepositoryChange, Result};
-
-/// Which protocols repositories speak, as long as none of them changed.
-#[derive(Debug, Default)]
-pub(crate) struct ApiVersions {
-    /// How often a repository had changed when these were read.
-    epoch: u64,
-    by_key: foldhash::HashMap<RepoKey, Option<DockerApiVersion>>,
-}
 
 /// A repository as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,34 +165,6 @@ impl Registry {
                 Ok(RepositoryInfo { key, config: row.config, created_at: row.created_at, holds })
             })
             .collect()
-    }
-
-    /// Which Docker protocols a repository speaks; `None` where there is no such repository. From memory, as it is
-    /// asked with every request.
-    ///
-    /// # Errors
-    /// Storage errors.
-    pub fn docker_api_version(&self, key: &RepoKey) -> Result<Option<DockerApiVersion>> {
-        let epoch = self.repositories_epoch.load(Ordering::Acquire);
-        {
-            let known = self.api_versions.read();
-            if known.epoch == epoch
-                && let Some(version) = known.by_key.get(key)
-            {
-                return Ok(*version);
-            }
-        }
-        let row = self.snapshot()?.get::<Repositories>(key).map_err(Error::internal)?;
-        let version = row.map(|row| row.config.docker_api_version);
-        let mut known = self.api_versions.write();
-        if known.epoch != epoch {
-            *known = ApiVersions { epoch, ..ApiVersions::default() };
-        }
-        // Only what is there is remembered: clients choose what they ask for.
-        if version.is_some() {
-            known.by_key.insert(key.clone(), version);
-        }
-        Ok(version)
     }
 
     /// One repository.

@@ -173,6 +173,14 @@ impl Room {
         self
     }
 
+    /// The room where so many bytes come into other names of the repository at the same moment.
+    pub(crate) fn more(mut self, bytes: u64) -> Room {
+        for quota in self.quotas.iter_mut().filter(|quota| quota.of_repository) {
+            quota.used = quota.used.saturating_add(bytes);
+        }
+        self
+    }
+
     /// Refuses a content for which there is no room left.
     pub(crate) fn check(&self, size: u64) -> Result<(), Broken> {
         let full = |quota: &&Quota| quota.used.saturating_add(size) > quota.bytes;

@@ -59,6 +59,8 @@ enum Command {
     #[command(subcommand)]
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
+    Promote(commands::promote::PromoteArgs),
+    Migrate(commands::promote::MigrateArgs),
     #[command(subcommand)]
     User(commands::account::UserCommand),
     #[command(subcommand)]
@@ -88,6 +90,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Name(command) => commands::repo::run_name(command, &common),
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::Promote(args) => commands::promote::promote(args, &common),
+        Command::Migrate(args) => commands::promote::migrate(args, &common),
         Command::User(command) => commands::account::run_user(command, &common),
         Command::Group(command) => commands::account::run_group(command, &common),
         Command::Token(command) => commands::account::run_token(command, &common),

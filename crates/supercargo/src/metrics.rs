@@ -22,6 +22,8 @@ use supercargo_eventlog::Log as _;
 use supercargo_registry::Registry;
 use supercargo_workers::JobState;
 
+use crate::http::Ways;
+
 /// The media type of the metrics page.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -67,8 +69,11 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
-/// What kind of endpoint a path is: a handful of words.
-pub(crate) fn route_of(path: &str) -> &'static str {
+/// What kind of endpoint a path is, once the request was led to what it is for: a handful of words.
+pub(crate) fn route_of(path: &str, ways: &Ways) -> &'static str {
+    if let Some(below) = ways.below_context(path) {
+        return artifactory_route_of(below);
+    }
     match path {
         "/v2" | "/v2/" | "/_ping" => return "ping",
         "/healthz" | "/readyz" | "/metrics" => return "probe",
@@ -94,6 +99,22 @@ pub(crate) fn route_of(path: &str) -> &'static str {
         "catalog"
     } else {
         "other"
+    }
+}
+
+/// The same for what is below the context.
+fn artifactory_route_of(below: &str) -> &'static str {
+    let Some(api) = below.strip_prefix("/api/") else { return "artifact" };
+    match api.split('/').next().unwrap_or_default() {
+        "storage" => "storage",
+        "metadata" => "metadata",
+        "search" => "search",
+        "repositories" => "repositories",
+        "security" => "security",
+        "system" => "system",
+        // The protocols have gone their way by now.
+        "docker" => "docker",
+        _ => "other",
     }
 }
 
@@ -355,10 +376,18 @@ fn histogram(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn routes_are_told_from_the_end_of_their_paths() {
+        let ways = Config::default().ways();
         for (path, route) in [
+            ("/artifactory/api/storage/r/a", "storage"),
+            ("/artifactory/api/docker/r/v2/promote", "docker"),
+            ("/artifactory/api/x", "other"),
+            ("/artifactory/r/a/b/manifests/manifest.json", "artifact"),
+            ("/artifactory", "artifact"),
+            ("/artifactoryx/v2/", "other"),
             ("/v2/", "ping"),
             ("/v2/_catalog", "catalog"),
             ("/v2/a/b/manifests/latest", "manifest"),
@@ -387,7 +416,7 @@ mod tests {
             ("/metrics", "probe"),
             ("/", "other"),
         ] {
-            assert_eq!(route_of(path), route, "{path}");
+            assert_eq!(route_of(path, &ways), route, "{path}");
         }
     }
 }

@@ -14,14 +14,15 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
-use supercargo_access::{Authority, Credentials, Login, PasswordUpgrade, Refused, Rights};
-use supercargo_eventlog::Actor;
+use supercargo_access::{Authority, Credentials, Login, Refused, Rights};
+use supercargo_eventlog::{Actor, Api};
+use supercargo_http::login::{actor, log_in};
 use supercargo_model::account::Grant;
 use supercargo_model::{RepoKey, RepoName};
-use supercargo_registry::{Error, Peer, RepositoryChange};
+use supercargo_registry::{Error, RepositoryChange};
 use tokio::time::timeout;
 
-use super::{Admin, BASE, Shared, caller};
+use super::{Admin, BASE, Shared};
 use crate::error::Refusal;
 
 /// What tokens would have to be for. No bearer token is ever issued for it: it is no repository's key.
@@ -142,25 +143,22 @@ pub(super) async fn admit(State(admin): Shared, request: Request, next: Next) ->
 /// a bearer's; tokens for pushing and pulling are not.
 async fn admitted(admin: &Admin, authority: &Authority, parts: &Parts) -> Result<Admitted, Response> {
     let credentials = credentials(&parts.headers).map_err(unauthorized)?;
-    let from = parts.extensions.get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.0);
-    let login = authority.authenticate(Some(&credentials), SERVICE, from, admin.registry.now()).await;
-    let Login { identity, method, upgrade, .. } = login.map_err(refusal)?;
+    let login = log_in(&admin.registry, authority, parts, Some(&credentials), SERVICE, Api::Admin).await;
+    let Login { identity, method, .. } = login.map_err(refusal)?;
     if method == supercargo_access::Method::Bearer {
         return Err(unauthorized("tokens for pushing and pulling are not taken here".to_owned()));
-    }
-    if let Some(PasswordUpgrade { user, replaces, hash }) = upgrade {
-        let caller = caller(&parts.headers, &parts.extensions, Actor::User(user.to_string()));
-        admin.registry.upgrade_password(&caller, user, replaces, hash).await;
     }
     let rights = authority.rights(&identity);
     let rights = rights.map_err(|error| Refusal::from(Error::Internal(error.to_string())).into_response())?;
     let rights = Arc::new(rights);
     let administrator = identity.is_administrator();
-    let Some(user) = identity.name() else { return Err(unauthorized("log in".to_owned())) };
+    if identity.name().is_none() {
+        return Err(unauthorized("log in".to_owned()));
+    }
     if !Need::of(&parts.method, &parts.uri).is_met(&rights, administrator) {
         return Err(forbidden().into_response());
     }
-    Ok(Admitted { actor: Actor::User(user.to_string()), administrator, rights })
+    Ok(Admitted { actor: actor(&identity), administrator, rights })
 }
 
 /// What a request carries to prove who sent it, or what is wrong with it.

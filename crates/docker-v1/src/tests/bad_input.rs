@@ -1,10 +1,10 @@
 //! What nobody should send: the V1 specification's section 11, and the checks of 7.1.
 
 use axum::body::Body;
+use supercargo_eventlog::DockerApiVersion;
 use supercargo_model::limits;
 
 use super::support::{Fixture, Image, id};
-use crate::DockerApiVersion;
 
 /// Nothing that is refused leaves anything.
 #[tokio::test]
@@ -85,55 +85,53 @@ async fn a_checksum_is_there_and_right() {
 
 #[tokio::test]
 async fn what_is_refused_at_the_edge_has_its_status_and_text() {
-    for prefix in ["", "/below/docker-local"] {
-        let surface = Fixture::below(prefix, DockerApiVersion::V1, false).await;
-        surface.push("ann/app", "latest", &[]).await;
-        let long = format!("/v1/repositories/{}/", "a".repeat(256));
-        for (method, path, status, text) in [
-            ("GET", "/v1/other", 404, "There is no such endpoint"),
-            ("GET", "/v1/images", 404, "There is no such endpoint"),
-            ("GET", "/v1/images/x/json", 404, "Invalid image ID"),
-            ("PUT", "/v1/images/0f0f/layer", 404, "Invalid image ID"),
-            ("GET", "/v1/repositories/ann/app/tags/v1", 404, "Tag not found"),
-            ("GET", "/v1/repositories/ann/app/tags/v1/json", 404, "Tag not found"),
-            ("GET", "/v1/repositories/ann/app/tags/.x", 400, "Invalid tag name"),
-            ("PUT", "/v1/repositories/ann/app/tags/a%2Fb", 400, "Invalid tag name"),
-            ("DELETE", "/v1/repositories/ann/app/tags/v1", 404, "Tag not found: v1"),
-            ("GET", "/v1/repositories/ann/none/images", 404, "Repository not found"),
-            ("GET", "/v1/repositories/ann/none/tags", 404, "Repository not found"),
-            ("GET", "/v1/repositories/ann/none/tags/v1", 404, "Tag not found"),
-            ("GET", "/v1/repositories/ann/none/json", 404, "Repository not found"),
-            ("GET", "/v1/repositories/ann/none/properties", 404, "Repository not found"),
-            ("DELETE", "/v1/repositories/ann/none/", 404, "Repository not found"),
-            ("DELETE", "/v1/repositories/ann/none/tags", 404, "Repository not found"),
-            ("DELETE", "/v1/repositories/ann/none/tags/v1", 404, "Tag not found: v1"),
-        ] {
-            let refused = surface.ask(method, path).await;
-            assert_eq!(refused.error(), (status, text.to_owned()), "{method} {prefix}{path}");
-        }
-        for (method, path) in [
-            ("GET", "/v1/repositories/A/tags"),
-            ("GET", "/v1/repositories/a%2Fb/tags"),
-            ("GET", "/v1/repositories/a%00/tags"),
-            ("PUT", "/v1/repositories/a/../b/"),
-            ("PUT", "/v1/repositories/%2e%2e/"),
-            ("PUT", "/v1/repositories/_x/"),
-            ("PUT", "/v1/repositories/a..b/"),
-            ("PUT", &long),
-        ] {
-            let (status, text) = surface.ask(method, path).await.error();
-            assert_eq!(status, 400, "{method} {path}");
-            assert!(text.starts_with("Invalid repository name: "), "{text}");
-        }
-        for (method, path, allow) in [
-            ("POST", "/v1/_ping", "GET, HEAD"),
-            ("DELETE", "/v1/search", "GET, HEAD"),
-            ("POST", "/v1/repositories/ann/app/", "PUT, DELETE"),
-            ("PATCH", "/v1/repositories/ann/app/tags/v1", "GET, HEAD, PUT, DELETE"),
-        ] {
-            let refused = surface.ask(method, path).await;
-            assert_eq!((refused.error().0, refused.header("allow")), (405, allow), "{method} {path}");
-        }
+    let surface = Fixture::v1().await;
+    surface.push("ann/app", "latest", &[]).await;
+    let long = format!("/v1/repositories/{}/", "a".repeat(256));
+    for (method, path, status, text) in [
+        ("GET", "/v1/other", 404, "There is no such endpoint"),
+        ("GET", "/v1/images", 404, "There is no such endpoint"),
+        ("GET", "/v1/images/x/json", 404, "Invalid image ID"),
+        ("PUT", "/v1/images/0f0f/layer", 404, "Invalid image ID"),
+        ("GET", "/v1/repositories/ann/app/tags/v1", 404, "Tag not found"),
+        ("GET", "/v1/repositories/ann/app/tags/v1/json", 404, "Tag not found"),
+        ("GET", "/v1/repositories/ann/app/tags/.x", 400, "Invalid tag name"),
+        ("PUT", "/v1/repositories/ann/app/tags/a%2Fb", 400, "Invalid tag name"),
+        ("DELETE", "/v1/repositories/ann/app/tags/v1", 404, "Tag not found: v1"),
+        ("GET", "/v1/repositories/ann/none/images", 404, "Repository not found"),
+        ("GET", "/v1/repositories/ann/none/tags", 404, "Repository not found"),
+        ("GET", "/v1/repositories/ann/none/tags/v1", 404, "Tag not found"),
+        ("GET", "/v1/repositories/ann/none/json", 404, "Repository not found"),
+        ("GET", "/v1/repositories/ann/none/properties", 404, "Repository not found"),
+        ("DELETE", "/v1/repositories/ann/none/", 404, "Repository not found"),
+        ("DELETE", "/v1/repositories/ann/none/tags", 404, "Repository not found"),
+        ("DELETE", "/v1/repositories/ann/none/tags/v1", 404, "Tag not found: v1"),
+    ] {
+        let refused = surface.ask(method, path).await;
+        assert_eq!(refused.error(), (status, text.to_owned()), "{method} {path}");
+    }
+    for (method, path) in [
+        ("GET", "/v1/repositories/A/tags"),
+        ("GET", "/v1/repositories/a%2Fb/tags"),
+        ("GET", "/v1/repositories/a%00/tags"),
+        ("PUT", "/v1/repositories/a/../b/"),
+        ("PUT", "/v1/repositories/%2e%2e/"),
+        ("PUT", "/v1/repositories/_x/"),
+        ("PUT", "/v1/repositories/a..b/"),
+        ("PUT", &long),
+    ] {
+        let (status, text) = surface.ask(method, path).await.error();
+        assert_eq!(status, 400, "{method} {path}");
+        assert!(text.starts_with("Invalid repository name: "), "{text}");
+    }
+    for (method, path, allow) in [
+        ("POST", "/v1/_ping", "GET, HEAD"),
+        ("DELETE", "/v1/search", "GET, HEAD"),
+        ("POST", "/v1/repositories/ann/app/", "PUT, DELETE"),
+        ("PATCH", "/v1/repositories/ann/app/tags/v1", "GET, HEAD, PUT, DELETE"),
+    ] {
+        let refused = surface.ask(method, path).await;
+        assert_eq!((refused.error().0, refused.header("allow")), (405, allow), "{method} {path}");
     }
 }
 

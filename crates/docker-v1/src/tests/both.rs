@@ -4,10 +4,11 @@ use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use supercargo_eventlog::DockerApiVersion;
 use tower::ServiceExt;
 
 use super::support::{Fixture, id};
-use crate::{Arc, DockerApiVersion, Duration, Mount, RepoKey};
+use crate::{Arc, Duration, Mount, RepoKey};
 
 const SCHEMA2: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// A gzip of a tar of two empty blocks.
@@ -25,9 +26,10 @@ async fn v2(
     media_type: &str,
     body: impl Into<Body>,
 ) -> (u16, Value) {
-    let mount = Mount { repository: RepoKey::parse("docker-local").unwrap(), prefix: String::new() };
+    let mount = Mount::alone(RepoKey::parse("docker-local").unwrap(), "");
     let settings = supercargo_docker_v2::Settings { authority: None, body_timeout: Duration::from_secs(30) };
-    let router = supercargo_docker_v2::router(Arc::clone(&surface.registry), mount, settings);
+    let router =
+        supercargo_docker_v2::router(Arc::clone(&surface.registry), settings).layer(axum::Extension(mount));
     let request = http::Request::builder().method(method).uri(path).header("content-type", media_type);
     let answer = router.oneshot(request.body(body.into()).unwrap()).await.unwrap();
     let status = answer.status().as_u16();

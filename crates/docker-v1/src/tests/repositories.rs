@@ -4,12 +4,12 @@ use axum::body::Body;
 use serde_json::json;
 
 use super::support::{Fixture, Image, id};
-use crate::DockerApiVersion;
+use supercargo_eventlog::DockerApiVersion;
 
 #[tokio::test]
 async fn the_ping_says_what_this_is() {
-    for (prefix, version) in [("", DockerApiVersion::V1), ("/below/docker-local", DockerApiVersion::Both)] {
-        let surface = Fixture::below(prefix, version, false).await;
+    for version in [DockerApiVersion::V1, DockerApiVersion::Both] {
+        let surface = Fixture::new(version).await;
         for path in ["/v1/_ping", "/v1/_ping/", "/_ping"] {
             let ping = surface.ask("GET", path).await;
             assert_eq!((ping.status, ping.text()), (200, "true"), "{path}");

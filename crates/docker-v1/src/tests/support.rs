@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use supercargo_access::{
     AuthoritySettings, Directory, DirectoryError, HashCost, PasswordSettings, SigningKeys,
 };
-use supercargo_eventlog::{Api, RepositoryConfig};
+use supercargo_eventlog::{Api, DockerApiVersion, RepositoryConfig};
 use supercargo_model::account::{
     Actions, Grant, Grantee, GroupName, Permission, Token, TokenId, User, UserName,
 };
@@ -27,7 +27,6 @@ pub(super) struct Fixture {
     pub(super) router: Router,
     pub(super) registry: Arc<Registry>,
     pub(super) settings: Settings,
-    pub(super) prefix: &'static str,
     _folder: tempfile::TempDir,
 }
 
@@ -94,7 +93,7 @@ impl Directory for Recorded {
 impl Fixture {
     /// With a repository that speaks this, where everybody may do everything.
     pub(super) async fn new(version: DockerApiVersion) -> Fixture {
-        Fixture::below("", version, false).await
+        Fixture::made(version, false).await
     }
 
     pub(super) async fn v1() -> Fixture {
@@ -103,7 +102,7 @@ impl Fixture {
 
     /// With accounts: an administrator `root`, and users who may read, write, delete and manage `team/**`.
     pub(super) async fn with_accounts() -> Fixture {
-        let fixture = Fixture::below("", DockerApiVersion::V1, true).await;
+        let fixture = Fixture::made(DockerApiVersion::V1, true).await;
         fixture.add_user("root", true).await;
         let write = Actions::READ.or(Actions::WRITE);
         for (user, actions) in [
@@ -120,7 +119,7 @@ impl Fixture {
         fixture
     }
 
-    pub(super) async fn below(prefix: &'static str, version: DockerApiVersion, accounts: bool) -> Fixture {
+    async fn made(version: DockerApiVersion, accounts: bool) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(Options::new(folder.path())).unwrap();
         let repository = RepoKey::parse("docker-local").unwrap();
@@ -135,9 +134,9 @@ impl Fixture {
         });
         let sessions = Arc::new(SessionKey::ephemeral().unwrap());
         let settings = Settings { authority, sessions, body_timeout: Duration::from_secs(30) };
-        let mount = Mount { repository, prefix: prefix.to_owned() };
-        let router = router(Arc::clone(&registry), mount, settings.clone());
-        Fixture { router, registry, settings, prefix, _folder: folder }
+        let mount = Mount::alone(repository, "");
+        let router = router(Arc::clone(&registry), settings.clone()).layer(Extension(mount));
+        Fixture { router, registry, settings, _folder: folder }
     }
 
     pub(super) async fn add_user(&self, name: &str, administrator: bool) {
@@ -162,10 +161,8 @@ impl Fixture {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.prefix))
-            .header("host", "registry.example:5000");
+        let mut request =
+            http::Request::builder().method(method).uri(path).header("host", "registry.example:5000");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -4,7 +4,7 @@ use supercargo_eventlog::event::Rot;
 use supercargo_eventlog::{ContentRules, Event};
 use supercargo_model::{Digest, RepoKey, RepoName};
 use supercargo_projections::Rows;
-use supercargo_projections::tables::{Blobs, ContentState, Contents, Holders, NamesById, prefix};
+use supercargo_projections::tables::{BlobHashes, Blobs, ContentState, Contents, Holders, NamesById, prefix};
 
 use super::{name_id, repository};
 use crate::command::{Decision, Outcome};
@@ -119,4 +119,16 @@ pub(super) fn delete(
 pub(super) fn record_rot(view: &mut impl Rows, digest: Digest, rot: Rot) -> Result<Decision> {
     let sound = view.row::<Blobs>(&digest).is_some_and(|blob| !blob.rotten && blob.holders > 0);
     Ok(Decision::done(if sound { vec![Event::BlobRotFound { digest, rot }] } else { Vec::new() }))
+}
+
+pub(super) fn record_hashes(
+    view: &mut impl Rows,
+    blob: Digest,
+    md5: [u8; 16],
+    sha1: [u8; 20],
+) -> Result<Decision> {
+    let sound = view.row::<Blobs>(&blob).is_some_and(|row| !row.rotten && row.holders > 0);
+    let known = view.row::<BlobHashes>(&blob).is_some();
+    let events = if sound && !known { vec![Event::BlobHashed { blob, md5, sha1 }] } else { Vec::new() };
+    Ok(Decision::done(events))
 }

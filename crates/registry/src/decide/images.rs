@@ -10,13 +10,13 @@ use supercargo_projections::tables::{
     Views, Wait, prefix,
 };
 
-use super::{name_id, repository};
+use super::{manifests, name_id, repository};
 use crate::command::{Conversion, Decision, Inspected};
 use crate::rules::{self, Room};
 use crate::{Error, Result};
 
 /// An image as rules see manifests.
-fn as_manifest(image: &V1Image) -> Manifest {
+pub(super) fn as_manifest(image: &V1Image) -> Manifest {
     Manifest {
         media_type: media_type::DOCKER_V1_IMAGE.to_owned(),
         size: image.json_size,
@@ -31,7 +31,7 @@ fn as_manifest(image: &V1Image) -> Manifest {
 }
 
 /// Whether there are bytes of that digest that nothing is wrong with.
-fn sound(view: &mut impl Rows, digest: &Digest) -> bool {
+pub(super) fn sound(view: &mut impl Rows, digest: &Digest) -> bool {
     view.row::<Blobs>(digest).is_some_and(|blob| blob.holders > 0 && !blob.rotten)
 }
 
@@ -111,7 +111,7 @@ fn check_no_ring(view: &mut impl Rows, room: NameId, image: &V1Image) -> Result<
 
 /// An image and those that it was made from, down to its base: as the name has them that they are to be in, else as one
 /// of those does in which the caller found them.
-fn chain(
+pub(super) fn chain(
     view: &mut impl Rows,
     key: &RepoKey,
     target: Option<NameId>,
@@ -136,7 +136,7 @@ fn chain(
 }
 
 /// Images that a name is to hold, each after its parent, less those that it holds already with all that they are.
-fn missing(
+pub(super) fn missing(
     view: &mut impl Rows,
     key: &RepoKey,
     id: Option<NameId>,
@@ -165,7 +165,7 @@ fn missing(
 
 /// Refuses images with layers that hold something themselves, in the name or in one another: what such a layer holds
 /// could hold the image, and neither would ever be collected.
-fn check_layers(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> Result<()> {
+pub(super) fn check_layers(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> Result<()> {
     let content = |view: &mut _, digest| id.and_then(|id| Rows::row::<Contents>(view, &(id, digest)));
     for V1Image { id, json, layer, .. } in images {
         let holds = images.iter().any(|other| other.json == *layer)
@@ -185,7 +185,7 @@ fn check_layers(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) ->
 }
 
 /// How many bytes would come into a name with these images.
-fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u64 {
+pub(super) fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u64 {
     let mut seen: Vec<Digest> = Vec::new();
     let mut bytes = 0_u64;
     for (digest, size) in
@@ -260,8 +260,9 @@ pub(super) fn set_tag(
         events.push(Event::V1ImagesAdded { repository, name, from, images: added.clone() });
     }
     if let Some(conversion) = conversion {
-        let (more, more_bytes) = convert(view, key, name, id, &chain, &added, held_in, conversion)?;
+        let (more, more_bytes) = convert(view, (key, name, id), &chain, &added, (key, held_in), conversion)?;
         events.extend(more);
+        events.extend(view_of(view, (key, name, id), conversion.digest, image.1));
         bytes = bytes.saturating_add(more_bytes);
     }
     Room::of(view, &rules, key, name, id).less(left).check(bytes)?;
@@ -281,17 +282,17 @@ fn is_packed_of(view: &mut impl Rows, layers: &[Digest], digest: Digest) -> bool
 }
 
 /// What an image is converted to comes into the name. `chain`: the image and those that it was made from; `added`:
-/// those of them that come with it. Answers with how many bytes that brings.
-fn convert(
+/// those of them that come with it; `held_in`: the names of a repository that hold them. Answers with how many bytes that
+/// brings.
+pub(super) fn convert(
     view: &mut impl Rows,
-    key: &RepoKey,
-    name: &RepoName,
-    id: Option<NameId>,
+    (key, name, id): (&RepoKey, &RepoName, Option<NameId>),
     chain: &[V1Image],
     added: &[V1Image],
-    held_in: &[RepoName],
+    held_in: (&RepoKey, &[RepoName]),
     conversion: &Conversion,
 ) -> Result<(Vec<Event>, u64)> {
+    let (from_key, held_in) = held_in;
     let Some(top) = chain.first() else { return Ok((Vec::new(), 0)) };
     let layers: Vec<Digest> = chain.iter().map(|image| image.layer).collect();
     let mut bytes = 0_u64;
@@ -311,13 +312,13 @@ fn convert(
         bytes = bytes.saturating_add(part.size);
         let (repository, name, size) = (key.clone(), name.clone(), part.size);
         let from = held_in.iter().filter(|name| sound && !name.is_waiting_room()).find(|name| {
-            name_id(view, key, name)
+            name_id(view, from_key, name)
                 .and_then(|id| view.row::<Contents>(&(id, part.digest)))
                 .is_some_and(|content| content.blob)
         });
         events.push(match from {
             Some(from) => {
-                let (from_repository, from_name) = (key.clone(), from.clone());
+                let (from_repository, from_name) = (from_key.clone(), from.clone());
                 Event::BlobMounted { repository, name, digest: part.digest, size, from_repository, from_name }
             }
             None if conversion.brought.contains(&part.digest) || is_packed_of(view, &layers, part.digest) => {
@@ -335,11 +336,20 @@ fn convert(
         let (repository, name, manifest) = (key.clone(), name.clone(), manifest.clone());
         events.push(Event::ManifestPushed { repository, name, digest: *digest, manifest });
     }
-    if id.and_then(|id| view.row::<Views>(&(id, *digest))).is_none() {
-        let (repository, name) = (key.clone(), name.clone());
-        events.push(Event::V1ViewAdded { repository, name, manifest: *digest, image: top.json });
-    }
+    events.extend(manifests::config_read(view, manifest, &conversion.labels));
     Ok((events, bytes))
+}
+
+/// From now on a manifest is to V1 clients what the image is that it was converted from.
+pub(super) fn view_of(
+    view: &mut impl Rows,
+    (key, name, id): (&RepoKey, &RepoName, Option<NameId>),
+    manifest: Digest,
+    image: Digest,
+) -> Option<Event> {
+    let known = id.and_then(|id| view.row::<Views>(&(id, manifest)));
+    let (repository, name) = (key.clone(), name.clone());
+    known.is_none().then_some(Event::V1ViewAdded { repository, name, manifest, image })
 }
 
 /// Images that were made of a manifest come into its name: what it is to V1 clients. `images`: each after its parent.

@@ -4,7 +4,7 @@ use supercargo_eventlog::Event;
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Blobs, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
+    Blobs, ConfigLabels, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
 };
 
 use super::{name_id, repository};
@@ -101,6 +101,17 @@ pub(super) fn push(
         }
     }
     Ok(Decision::done(events))
+}
+
+/// What has to be said of labels that a manifest's config says, where that is not known.
+pub(super) fn config_read(
+    view: &mut impl Rows,
+    manifest: &Manifest,
+    labels: &[(String, String)],
+) -> Option<Event> {
+    let config = manifest.config.as_ref().filter(|_| !labels.is_empty())?.digest;
+    let known = view.row::<ConfigLabels>(&config);
+    known.is_none_or(|known| known != labels).then(|| Event::ConfigRead { config, labels: labels.to_vec() })
 }
 
 /// What a manifest refers to and the name does not hold. A subject may be missing, and so may a foreign

@@ -151,6 +151,7 @@ impl View {
             manifest,
             tags,
             condition: Condition::default(),
+            labels: Vec::new(),
         };
         self.decide(command).map(|decision| decision.events)
     }
@@ -212,6 +213,7 @@ fn a_condition_is_judged_by_what_is_there() {
             manifest: Box::new(image(2, &[1])),
             tags: vec![tag("latest")],
             condition: condition.clone(),
+            labels: Vec::new(),
         };
         let outcome = given_an_image().decide(push).map(|_| ());
         match (&outcome, refused) {
@@ -260,6 +262,7 @@ fn deciding_changes_nothing() {
                 manifest: Box::new(image(1, &[77])),
                 tags: vec![tag("latest")],
                 condition: Condition::default(),
+                labels: Vec::new(),
             },
         ]
     };
@@ -287,6 +290,7 @@ fn everything_in_a_repository_that_is_not_there_is_refused() {
             manifest,
             tags: Vec::new(),
             condition: Condition::default(),
+            labels: Vec::new(),
         },
         Command::DeleteManifest {
             repository: "s".parse().unwrap(),
@@ -598,7 +602,7 @@ fn properties_are_recorded_where_that_changes_something() {
 #[test]
 fn checksums_are_recorded_once_and_of_what_is_held() {
     let mut view = given_an_image();
-    let record = |digest| Command::RecordHashes { digest, md5: [1; 16], sha1: [2; 20] };
+    let record = |blob| Command::RecordHashes { blob, md5: [1; 16], sha1: [2; 20] };
     let events = view.events(record(d(2)));
     assert_eq!(events, [Event::BlobHashed { blob: d(2), md5: [1; 16], sha1: [2; 20] }]);
     view.record(events);

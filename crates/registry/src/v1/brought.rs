@@ -14,7 +14,7 @@ use supercargo_projections::tables::Blobs;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::command::Command;
+use crate::command::{Command, Outcome};
 use crate::ledger::Payload;
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -105,13 +105,13 @@ impl Registry {
         caller: &Caller,
         command: Command,
         mut brought: Brought,
-    ) -> Result<()> {
+    ) -> Result<Outcome> {
         let mut files = Vec::new();
         let placed = self.place(std::mem::take(&mut brought.parts), &mut files).await;
         drop(brought);
         let (submitted, decided) = match placed {
             Ok(payload) => {
-                let submitted = self.ledger.submit(caller, command, payload).await.map(|_| ());
+                let submitted = self.ledger.submit(caller, command, payload).await;
                 let decided = submitted.as_ref().err().is_none_or(Error::is_refusal);
                 (submitted, decided)
             }

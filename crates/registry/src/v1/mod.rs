@@ -2,12 +2,13 @@
 //!
 //! What lives here: what the V1 surface asks of the registry, in the registry's words. An image belongs to the names
 //! whose tags reach it, like a manifest; until a tag does, it stands in the waiting room of whoever pushed it. `uploads` takes
-//! images in, `tags` sets and reads tags, `views` makes images of manifests and manifests of images. What does not:
+//! images in, `tags` sets and reads tags, `migration` takes tags into repositories of V2, `views` makes images of manifests and manifests of images. What does not:
 //! the protocol (docker-v1), and how one is converted into the other (`supercargo_model::v1`).
 
 mod brought;
 mod files;
 mod layers;
+mod migration;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,10 @@ use crate::registry::{Caller, Registry};
 use crate::{BlobContent, Error, Result, small};
 
 pub(crate) use layers::Unpacking;
+pub use migration::{
+    MIGRATION_LISTED_MAX, MayMigrate, MigratedTag, MigrationProgress, MigrationReport, MigrationRequest,
+    MigrationStep, TagMigration,
+};
 pub(crate) use tags::images_of;
 pub use tags::{HasTags, V1Found, V1ListedImage};
 

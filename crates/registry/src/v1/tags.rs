@@ -11,6 +11,7 @@ use supercargo_projections::{Snapshot, prefix_end};
 use super::brought::Brought;
 use super::{TRIES, V1ImageInfo, Viewer, image_row};
 use crate::command::Command;
+use crate::labels::is_image_config;
 use crate::leases::{ANYWHERE, Principal};
 use crate::ledger::Payload;
 use crate::maintenance::blocking;
@@ -171,7 +172,8 @@ impl Registry {
             let conversion = match version {
                 DockerApiVersion::V1 => None,
                 DockerApiVersion::V2 | DockerApiVersion::Both => {
-                    Some(Box::new(self.v1_convert(repository, name, &chain, &mut brought).await?))
+                    let target = name_id(&self.snapshot()?, repository, name)?;
+                    Some(Box::new(self.v1_convert(target, &chain, &mut brought).await?))
                 }
             };
             let command = Command::SetImageTag {
@@ -188,7 +190,7 @@ impl Registry {
                 // repository speaks is something else.
                 Err(Error::ImageUnknown(_)) => {}
                 Err(e) => return Err(e),
-                Ok(()) => return self.v1_end_leases(repository, viewer, name, &chain),
+                Ok(_) => return self.v1_end_leases(repository, viewer, name, &chain),
             }
         }
         Err(Error::ImageUnknown(*id))
@@ -327,12 +329,6 @@ fn stands_for(snapshot: &Snapshot, name: NameId, digest: Digest) -> Result<Optio
     // Docker's id of an image is the hash of its config.
     let config = row.config.filter(|config| is_image_config(&config.media_type)).map(|config| config.digest);
     Ok(config.and_then(|config| <[u8; 32]>::try_from(config.hash_bytes()).ok()).map(ImageId::from_bytes))
-}
-
-/// Whether a config is an image's, and not an artifact's. Docker 1.10 to 1.12 call their images' configs a mere stream of
-/// bytes.
-fn is_image_config(media_type: &str) -> bool {
-    matches!(media_type, media_type::DOCKER_CONFIG | media_type::OCI_CONFIG | "application/octet-stream" | "")
 }
 
 /// An image's manifest: itself, or the one for linux/amd64 that an index lists.

@@ -16,7 +16,7 @@ use super::*;
 use crate::command::Command;
 use crate::ledger::Payload;
 use crate::pushes::digest_of;
-use crate::{GcPolicy, ManifestPush, Options, RepositoryChange};
+use crate::{GcPolicy, ManifestPush, Options, PromotionWish, RepositoryChange};
 
 fn caller(name: &str) -> Caller {
     Caller { actor: Actor::User(name.to_owned()), origin: Origin::local(Api::DockerV1) }
@@ -543,9 +543,10 @@ async fn the_protocols_of_a_repository_change_while_its_tags_can_follow() {
         let change = RepositoryChange { docker_api_version: Some(version), ..RepositoryChange::default() };
         registry.configure_repository(&world.ann, key(), change).await
     };
-    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
+    let spoken = |key: &RepoKey| registry.hosted().unwrap().get(key).map(|found| found.docker_api_version);
+    assert_eq!(spoken(key()), Some(DockerApiVersion::V1));
     set(DockerApiVersion::V2).await.unwrap();
-    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V2));
+    assert_eq!(spoken(key()), Some(DockerApiVersion::V2));
     push_v2(registry, &name("a"), "t", &[]).await;
     set(DockerApiVersion::Both).await.unwrap();
     set(DockerApiVersion::V1).await.unwrap();
@@ -554,8 +555,8 @@ async fn the_protocols_of_a_repository_change_while_its_tags_can_follow() {
     world.push("a", "u", &[1, 2]).await;
     let refused = set(DockerApiVersion::Both).await;
     assert!(matches!(refused, Err(Error::TagsPointAtImages { .. })), "{refused:?}");
-    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
-    assert_eq!(registry.docker_api_version(&"never".parse().unwrap()).unwrap(), None);
+    assert_eq!(spoken(key()), Some(DockerApiVersion::V1));
+    assert_eq!(spoken(&"never".parse().unwrap()), None);
 }
 
 #[tokio::test]
@@ -1042,4 +1043,162 @@ async fn an_image_is_not_made_from_itself_by_way_of_others() {
     let ring = V1Image { parent: Some(V1Parent { id: two.id, json: two.json }), ..one };
     let refused = push(&ring, None).await;
     assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+}
+
+/// What a migration of all that is in `r` into `new` did, by name and tag.
+async fn migrate(world: &World, force: bool) -> (Vec<(String, TagMigration)>, MigrationProgress) {
+    let request = MigrationRequest { from: key().clone(), to: new_key(), name: None, tag: None, force };
+    let mut told = Vec::new();
+    let each = |migrated: MigratedTag, progress: MigrationProgress| {
+        assert_eq!(progress.done() as usize, told.len() + 1);
+        told.push((format!("{}:{}", migrated.name, migrated.tag), migrated.outcome));
+    };
+    let progress = world.registry.migrate(&world.ann, &request, |_| MayMigrate::Yes, each).await.unwrap();
+    (told, progress)
+}
+
+fn new_key() -> RepoKey {
+    "new".parse().unwrap()
+}
+
+impl World {
+    async fn with_target(version: DockerApiVersion) -> World {
+        let world = World::new(DockerApiVersion::V1).await;
+        let config = RepositoryConfig { docker_api_version: version, ..RepositoryConfig::default() };
+        world.registry.create_repository(&caller("root"), &new_key(), config).await.unwrap();
+        world
+    }
+
+    fn log_size(&self) -> u64 {
+        self.registry.log().size().unwrap()
+    }
+
+    fn points_at(&self, of: &str, which: &str) -> Digest {
+        self.registry.tag_target(&new_key(), &name(of), &tag(which)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_v1_pushed_is_migrated_once_and_for_all() {
+    let mut world = World::with_target(DockerApiVersion::V2).await;
+    world.push("jfrog/ubuntu", "12.04", &[1, 2, 3]).await;
+    world.push("jfrog/ubuntu", "latest", &[1, 2, 4]).await;
+    world.push("app", "latest", &[1, 5]).await;
+    let (told, progress) = migrate(&world, false).await;
+    assert_eq!(progress, MigrationProgress { total: 3, migrated: 3, unchanged: 0, failed: 0 });
+    let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["app:latest", "jfrog/ubuntu:12.04", "jfrog/ubuntu:latest"]);
+    let reference = Reference::Tag(tag("12.04"));
+    let of = name("jfrog/ubuntu");
+    let pulled = world.registry.manifest(&new_key(), &of, &reference).unwrap();
+    let (manifest, _) = supercargo_model::Manifest::parse(&pulled.media_type, &pulled.bytes).unwrap();
+    assert_eq!(manifest.layers.len(), 3);
+    for part in manifest.config.iter().chain(&manifest.layers) {
+        world.registry.open_blob(&new_key(), &of, &part.digest).unwrap();
+    }
+    // The source is as it was, and a second run finds nothing to do.
+    assert_eq!(world.registry.v1_tags(key(), &of).await.unwrap().len(), 2);
+    let size = world.log_size();
+    let (again, progress) = migrate(&world, false).await;
+    assert_eq!(progress, MigrationProgress { total: 3, migrated: 0, unchanged: 3, failed: 0 });
+    for ((_, first), (_, second)) in told.iter().zip(&again) {
+        let (TagMigration::Migrated(first), TagMigration::Unchanged(second)) = (first, second) else {
+            panic!("{first:?} {second:?}");
+        };
+        assert_eq!(first, second);
+    }
+    assert_eq!(world.log_size(), size);
+    // Nor does another process, or what only the new repository holds after the old one is gone.
+    world.restart();
+    assert_eq!(migrate(&world, false).await.1.unchanged, 3);
+    world.registry.remove_repository(&caller("root"), key(), true).await.unwrap();
+    world.collect().await;
+    world.registry.open_blob(&new_key(), &of, &manifest.layers[0].digest).unwrap();
+    world.verify();
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_else_set_is_in_the_way_until_it_is_forced() {
+    let world = World::with_target(DockerApiVersion::V2).await;
+    world.push("a", "moves", &[1]).await;
+    world.push("a", "taken", &[2]).await;
+    migrate(&world, false).await;
+    // What a migration has set, the next one moves on.
+    let before = world.points_at("a", "moves");
+    world.push("a", "moves", &[1, 3]).await;
+    let (_, progress) = migrate(&world, false).await;
+    assert_eq!((progress.migrated, progress.unchanged), (1, 1));
+    assert_ne!(world.points_at("a", "moves"), before);
+    // What somebody pushed over it, it does not.
+    let theirs = world.points_at("a", "moves");
+    let wish = PromotionWish {
+        name: Some(name("a")),
+        tag: Some(tag("moves")),
+        to_tag: Some(tag("taken")),
+        ..PromotionWish::default()
+    };
+    let wanted = world.registry.to_promote(&new_key(), wish).unwrap();
+    world.registry.promote(&world.bob, (&new_key(), &new_key()), wanted, true).await.unwrap();
+    let (told, progress) = migrate(&world, false).await;
+    assert_eq!((progress.failed, progress.unchanged), (1, 1));
+    let TagMigration::Failed(why) = &told[1].1 else { panic!("{told:?}") };
+    assert!(why.contains("taken") && why.contains("force"), "{why}");
+    assert_eq!(world.points_at("a", "taken"), theirs);
+    let (_, progress) = migrate(&world, true).await;
+    assert_eq!((progress.migrated, progress.failed), (1, 0));
+    assert_ne!(world.points_at("a", "taken"), theirs);
+    world.verify();
+}
+
+#[tokio::test]
+async fn what_can_not_be_migrated_is_said_and_the_rest_goes_on() {
+    let world = World::with_target(DockerApiVersion::V2).await;
+    world.push("a", "good", &[1]).await;
+    // A layer that breaks off.
+    let half = layer(2, 1000).slice(..500);
+    world.put(world.viewer(), "s", 2, json(2, None), half).await.unwrap();
+    world.registry.v1_set_tag(key(), world.viewer(), &name("a"), &tag("bad"), &image_id(2)).await.unwrap();
+    let (told, progress) = migrate(&world, false).await;
+    assert_eq!((progress.migrated, progress.failed), (1, 1));
+    assert!(matches!(&told[0], (name, TagMigration::Failed(_)) if name == "a:bad"), "{told:?}");
+
+    let request = |name: Option<&str>, tag: Option<&str>| MigrationRequest {
+        from: key().clone(),
+        to: new_key(),
+        name: name.map(self::name),
+        tag: tag.map(self::tag),
+        force: false,
+    };
+    let run = async |request: MigrationRequest| {
+        world.registry.migrate(&world.ann, &request, |_| MayMigrate::Yes, |_, _| {}).await
+    };
+    assert!(matches!(run(request(Some("b"), None)).await, Err(Error::NameUnknown(_))));
+    assert!(matches!(run(request(Some("a"), Some("never"))).await, Err(Error::TagUnknown(_))));
+    assert!(matches!(run(request(None, Some("good"))).await, Err(Error::Invalid(_))));
+    assert_eq!(run(request(Some("a"), Some("good"))).await.unwrap().unchanged, 1);
+    let back = MigrationRequest { from: new_key(), to: key().clone(), ..request(None, None) };
+    assert!(matches!(run(back).await, Err(Error::WrongProtocol { .. })));
+    let onto = MigrationRequest { to: key().clone(), ..request(None, None) };
+    assert!(matches!(run(onto).await, Err(Error::WrongProtocol { .. })));
+    let nowhere = MigrationRequest { to: "nowhere".parse().unwrap(), ..request(None, None) };
+    assert!(matches!(run(nowhere).await, Err(Error::RepositoryUnknown(_))));
+    // Names that the caller may not write are said, and those that it may not see are not.
+    for (may, failed) in [(MayMigrate::No, 2), (MayMigrate::Hidden, 0)] {
+        let all = request(None, None);
+        let progress = world.registry.migrate(&world.bob, &all, |_| may, |_, _| {}).await.unwrap();
+        assert_eq!((progress.failed, progress.done()), (failed, failed));
+    }
+}
+
+#[tokio::test]
+async fn where_both_are_served_migrated_images_keep_their_ids() {
+    let world = World::with_target(DockerApiVersion::Both).await;
+    world.push("a", "latest", &[1, 2]).await;
+    assert_eq!(migrate(&world, false).await.1.migrated, 1);
+    let id = world.registry.v1_tag(&new_key(), &name("a"), &tag("latest")).await.unwrap();
+    assert_eq!(id, image_id(2));
+    let size = world.log_size();
+    assert_eq!(migrate(&world, false).await.1.unchanged, 1);
+    assert_eq!(world.log_size(), size);
+    world.verify();
 }

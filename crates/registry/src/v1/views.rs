@@ -27,6 +27,7 @@ use super::brought::{Brought, packing};
 use super::layers::unreadable;
 use super::{V1ImageInfo, Viewer};
 use crate::command::{Command, Conversion, Inspected};
+use crate::labels::labels;
 use crate::pushes::digest_of;
 use crate::reads::name_id;
 use crate::registry::{Caller, Registry};
@@ -64,17 +65,15 @@ impl From<ConvertError> for Error {
 }
 
 impl Registry {
-    /// What an image is to V2 clients, for a tag in `name`: what it was before, or what it is converted to now.
-    /// `chain`: the image, and those that it was made from.
+    /// What an image is to V2 clients, for a tag in `target`: what it was before there, or where it is, or what it is
+    /// converted to now. `chain`: the image, and those that it was made from.
     pub(super) async fn v1_convert(
         &self,
-        repository: &RepoKey,
-        name: &RepoName,
+        target: Option<NameId>,
         chain: &[V1ImageInfo],
         brought: &mut Brought,
     ) -> Result<Conversion> {
         let snapshot = self.snapshot()?;
-        let target = name_id(&snapshot, repository, name)?;
         let top = chain.first();
         for (id, json) in top
             .iter()
@@ -83,7 +82,8 @@ impl Registry {
             if let Some((digest, manifest)) = viewed_as(&snapshot, id, json)?
                 && has_parts(&snapshot, id, &manifest)?
             {
-                return Ok(Conversion { digest, manifest, inspected: Vec::new(), brought: Vec::new() });
+                let (inspected, brought, labels) = (Vec::new(), Vec::new(), Vec::new());
+                return Ok(Conversion { digest, manifest, inspected, brought, labels });
             }
         }
         drop(snapshot);
@@ -122,6 +122,7 @@ impl Registry {
             .collect();
         let converted = to_v2(&images, Form::Docker)?;
         let (manifest, _) = Manifest::parse(media_type::DOCKER_MANIFEST, &converted.manifest)?;
+        let labels = labels(&converted.config);
         for (digest, bytes) in
             [(converted.config_digest, converted.config), (converted.manifest_digest, converted.manifest)]
         {
@@ -129,7 +130,7 @@ impl Registry {
         }
         let digest = converted.manifest_digest;
         let inspected = inspected_for(&forms);
-        Ok(Conversion { digest, manifest, inspected, brought: brought.digests() })
+        Ok(Conversion { digest, manifest, inspected, brought: brought.digests(), labels })
     }
 
     /// The names that the caller sees and that hold the config whose hash an id is.
@@ -215,7 +216,7 @@ impl Registry {
             Err(Error::ImageExists(id)) => {
                 Err(not(&format!("another image {id} was pushed to repository name {name}")))
             }
-            submitted => submitted,
+            submitted => submitted.map(|_| ()),
         }
     }
 

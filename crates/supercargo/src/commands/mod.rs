@@ -7,6 +7,7 @@ pub(crate) mod maintain;
 mod moment;
 mod place;
 mod progress;
+pub(crate) mod promote;
 pub(crate) mod replay;
 pub(crate) mod repo;
 pub(crate) mod serve;

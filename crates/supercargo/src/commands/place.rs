@@ -312,6 +312,20 @@ impl Remote {
         Ok(BufReader::new(refused(response)?.into_body().into_reader()))
     }
 
+    /// Lines as they come, for what takes long.
+    ///
+    /// # Errors
+    /// [`Failure`] with the server's own message.
+    pub(crate) fn lines_of_post<B: Serialize>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<impl BufRead + use<B>, Failure> {
+        let request = self.signed(self.agent.post(format!("{}{path}", self.base)));
+        let response = request.send_json(body).map_err(|e| self.unreachable(&e))?;
+        Ok(BufReader::new(refused(response)?.into_body().into_reader()))
+    }
+
     fn read<T: DeserializeOwned>(
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use supercargo_access::Authority;
 use supercargo_access::oidc::Provider;
-use supercargo_artifactory::DEFAULT_CONTEXT;
-use supercargo_http::Mount;
+use supercargo_model::RepoKey;
 use supercargo_registry::Registry;
 use supercargo_workers::Workers;
 use tokio::net::TcpListener;
@@ -14,11 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Common;
-use crate::config::listen::Listen;
+use crate::config::listen::{Listen, Speaks};
 use crate::config::tls::Source;
 use crate::config::{Config, LogFormat, Overrides, Spoken, load};
 use crate::failure::Failure;
-use crate::http::{App, Listener, Server, Surfaces, bind, with_cors};
+use crate::http::{App, Door, Listener, Server, Surfaces, bind, with_cors};
 use crate::metrics::Metrics;
 use crate::tls::{Certificates, Trust};
 use crate::{accounts, output, telemetry};
@@ -173,31 +172,24 @@ async fn with_registry(
     let artifactory = supercargo_artifactory::Settings {
         authority: authority.clone(),
         body_timeout,
-        context: DEFAULT_CONTEXT.to_owned(),
+        context: config.artifactory.context.as_str().to_owned(),
     };
     let mut listeners = Vec::new();
     let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;
     let mut self_signed = Vec::new();
+    let protocol = supercargo_docker_v2::router(Arc::clone(registry), v2);
+    let router = with_cors(protocol, &config.http.cors_origins)
+        .merge(supercargo_docker_v1::router(Arc::clone(registry), v1))
+        .merge(supercargo_artifactory::router(Arc::clone(registry), artifactory))
+        .merge(supercargo_admin::router(Arc::clone(registry), authority));
+    warn_of_missing(config, registry);
     for Bound { listen, spoken, listener } in bound {
-        if !matches!(spoken, Spoken::Redirect(_)) && registry.repository(&listen.repository).is_err() {
-            tracing::warn!(
-                listener = %listen.address,
-                repository = %listen.repository,
-                "there is no such repository yet; pushes to it are refused until `supercargo repo create` makes it"
-            );
-        }
         let address = listener.local_addr().map_err(Failure::failed)?;
         let surfaces = match spoken {
             Spoken::Redirect(to) => Surfaces::Redirect(to.clone()),
             Spoken::Http | Spoken::Https(_) => {
-                let mount = Mount { repository: listen.repository.clone(), prefix: String::new() };
-                let old = supercargo_docker_v1::router(Arc::clone(registry), mount.clone(), v1.clone());
-                let protocol = supercargo_docker_v2::router(Arc::clone(registry), mount, v2.clone());
-                let router = with_cors(protocol, &config.http.cors_origins)
-                    .merge(old)
-                    .merge(supercargo_artifactory::router(Arc::clone(registry), artifactory.clone()))
-                    .merge(supercargo_admin::router(Arc::clone(registry), authority.clone()));
-                Surfaces::Router(router)
+                let door = Door { port: address.port(), repository: listen.repository.clone() };
+                Surfaces::Router { router: router.clone(), door }
             }
         };
         let secure = match &spoken {
@@ -208,7 +200,7 @@ async fn with_registry(
             self_signed.push(address);
         }
         let url = format!("{}://{address}", if secure.is_some() { "https" } else { "http" });
-        let app = App::new(surfaces, Arc::clone(registry), Arc::clone(&metrics), &config.trusted_proxies);
+        let app = App::new(surfaces, Arc::clone(registry), Arc::clone(&metrics), config);
         listeners.push(Listener { listener, secure, app: Arc::new(app) });
         if json {
             output::json(&serde_json::json!({ "listening": url }))?;
@@ -246,6 +238,25 @@ async fn with_registry(
     }
     workers.stop().await;
     Ok(())
+}
+
+/// Says which repositories ways lead to that are not there.
+fn warn_of_missing(config: &Config, registry: &Registry) {
+    let serving = config.listen.iter().filter(|listen| !matches!(listen.speaks, Speaks::Redirect(_)));
+    let mut named: Vec<&RepoKey> = serving
+        .map(|listen| listen.repository.as_ref().unwrap_or(&config.default_repository))
+        .chain(config.bindings.iter().map(|binding| &binding.repository))
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    for repository in named {
+        if registry.repository(repository).is_err() {
+            tracing::warn!(
+                %repository,
+                "there is no such repository yet; what is asked of it is refused until `supercargo repo create` makes it"
+            );
+        }
+    }
 }
 
 /// Starts access control, with somebody to administer it.

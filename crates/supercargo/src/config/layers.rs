@@ -466,7 +466,7 @@ mod tests {
             .unwrap()
             .config;
         assert_eq!(config.listen.len(), 2);
-        assert_eq!(config.listen[1].repository.as_str(), "team-a");
+        assert_eq!(config.listen[1].repository, Some("team-a".parse().unwrap()));
         assert!(config.allow_anonymous);
         assert_eq!(config.http.connections_max, 12);
         assert_eq!(config.data, PathBuf::from("123"));
@@ -520,6 +520,16 @@ mod tests {
             ("listen = []", "listen", "at least one"),
             ("listen = [\"localhost:5000\"]", "listen", "ADDRESS:PORT"),
             ("listen = [\"127.0.0.1:5000\", \"127.0.0.1:5000=b\"]", "listen", "twice"),
+            ("default_repository = \"a_b\"", "default_repository", "repository key"),
+            ("bindings = [\"a.example\"]", "bindings", "HOST:PORT=REPOSITORY"),
+            ("bindings = [\"a.example:1=b\", \"A.example:1=c\"]", "bindings", "same host"),
+            ("[[bindings]]\nhost = \"a b\"\nrepository = \"b\"", "bindings", "HOST:PORT"),
+            ("server_names = [\"a.example:1\"]", "server_names", "without a port"),
+            ("server_names = [\"a.example\", \"A.example\"]", "server_names", "twice"),
+            ("base_url = \"a.example\"", "base_url", "https://HOST"),
+            ("artifactory.context = \"/\"", "artifactory.context", "/artifactory"),
+            ("artifactory.context = \"a b\"", "artifactory.context", "slash"),
+            ("artifactory.context = \"/v2/x\"", "artifactory.context", "taken"),
             ("log.format = \"xml\"", "log.format", "json"),
             ("log.level = \"supercargo=loud\"", "log.level", "no level"),
             ("tls.certificate = \"c\"", "tls.certificate", "tls.key"),
@@ -679,6 +689,7 @@ mod tests {
     fn what_is_shown_can_be_read_back() {
         let toml = "listen = [\"127.0.0.1:7000=team-a\", { address = \"127.0.0.1:7001\", redirect_to = \":7000\" }, \
                     { address = \"127.0.0.1:7002\", tls = { client_ca = \"/ca\", client_auth = \"optional\" } }]\n\
+                    bindings = [\"a.example:1=b\"]\nserver_names = [\"a.example\"]\nbase_url = \"https://a.example:1/x\"\n\
                     scrub.schedule = \"never\"\ngc.lease = \"90m\"\ntls.self_signed = true\naccounts = true\n\
                     [[identity_providers]]\nissuer = \"https://a.example\"\naudiences = [\"x\"]\n\
                     rules = { require = [], user = { fixed = \"ci\" } }\n\

@@ -8,18 +8,17 @@ use std::str::FromStr;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use supercargo_model::RepoKey;
-use supercargo_registry::FIRST_REPOSITORY;
 
 use super::tls::ClientAuth;
 use super::values::ValueError;
 
-/// Where the server listens, what it speaks there, and which repository is at the root.
+/// Where the server listens, what it speaks there, and which repository it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {
     /// The address. Port 0 takes a free one.
     pub(crate) address: SocketAddr,
-    /// The repository whose `/v2/` is at the root.
-    pub(crate) repository: RepoKey,
+    /// The repository that it is for alone.
+    pub(crate) repository: Option<RepoKey>,
     /// What is spoken there.
     pub(crate) speaks: Speaks,
 }
@@ -87,9 +86,12 @@ impl FromStr for Listen {
             Some(("https", rest)) => (Speaks::Https(ListenTls::NONE), rest),
             Some(_) => return Err(ValueError::Listen(text.to_owned())),
         };
-        let (address, key) = rest.split_once('=').unwrap_or((rest, FIRST_REPOSITORY));
+        let (address, key) = match rest.split_once('=') {
+            Some((address, key)) => (address, Some(RepoKey::parse(key))),
+            None => (rest, None),
+        };
         let address = address.parse().map_err(|_| ValueError::Listen(text.to_owned()))?;
-        Ok(Listen { address, repository: RepoKey::parse(key)?, speaks })
+        Ok(Listen { address, repository: key.transpose()?, speaks })
     }
 }
 
@@ -101,10 +103,8 @@ impl fmt::Display for Listen {
             Speaks::Http | Speaks::Redirect(_) => f.write_str("http://")?,
             Speaks::Https(_) => f.write_str("https://")?,
         }
-        match self.repository.as_str() {
-            FIRST_REPOSITORY => self.address.fmt(f),
-            key => write!(f, "{}={key}", self.address),
-        }
+        self.address.fmt(f)?;
+        self.repository.iter().try_for_each(|key| write!(f, "={key}"))
     }
 }
 
@@ -224,13 +224,16 @@ mod tests {
     #[test]
     fn listeners_are_read_and_written() {
         for (text, port, repository, speaks) in [
-            ("127.0.0.1:5000", 5000, FIRST_REPOSITORY, Speaks::Unsaid),
-            ("[::1]:0=team-a", 0, "team-a", Speaks::Unsaid),
-            ("http://127.0.0.1:80", 80, FIRST_REPOSITORY, Speaks::Http),
-            ("https://127.0.0.1:443=team-a", 443, "team-a", Speaks::Https(ListenTls::NONE)),
+            ("127.0.0.1:5000", 5000, None, Speaks::Unsaid),
+            ("[::1]:0=team-a", 0, Some("team-a"), Speaks::Unsaid),
+            ("http://127.0.0.1:80", 80, None, Speaks::Http),
+            ("https://127.0.0.1:443=team-a", 443, Some("team-a"), Speaks::Https(ListenTls::NONE)),
         ] {
             let listen: Listen = text.parse().unwrap();
-            assert_eq!((listen.address.port(), listen.repository.as_str()), (port, repository));
+            assert_eq!(
+                (listen.address.port(), listen.repository.as_ref().map(RepoKey::as_str)),
+                (port, repository)
+            );
             assert_eq!(listen.speaks, speaks);
             assert_eq!(listen.to_string(), text);
         }

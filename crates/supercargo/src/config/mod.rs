@@ -8,18 +8,22 @@ pub(crate) mod layers;
 pub(crate) mod listen;
 pub(crate) mod tls;
 pub(crate) mod values;
+pub(crate) mod ways;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use supercargo_access::oidc::{Provider, ProviderSettings};
+use supercargo_model::RepoKey;
 use supercargo_registry::{FIRST_REPOSITORY, GcPolicy, Options, WriterOptions};
 use supercargo_workers::Schedule;
 
 use self::listen::{Listen, ListenTls, RedirectTo, Speaks};
 use self::tls::{Https, Tls};
 use self::values::Network;
+use self::ways::{Binding, server_name};
+use crate::http::{BaseUrl, PathPrefix, Ways};
 
 pub(crate) use self::layers::{ConfigError, Overrides, load};
 
@@ -31,6 +35,17 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// Where to listen.
     pub(crate) listen: Vec<Listen>,
+    /// The repository at the root, where nothing says another.
+    pub(crate) default_repository: RepoKey,
+    /// Whether names at the root may begin with the key of a repository.
+    pub(crate) repository_path: bool,
+    /// Hosts that are repositories'.
+    pub(crate) bindings: Vec<Binding>,
+    /// Names of this server, of which repositories have subdomains.
+    pub(crate) server_names: Vec<String>,
+    /// What URLs begin with, as far as the context, where no proxy says.
+    #[serde(with = "crate::http::optional")]
+    pub(crate) base_url: Option<BaseUrl>,
     /// Whether anybody who can reach a listener beyond loopback may push and delete.
     pub(crate) allow_anonymous: bool,
     /// Whether access is given to users alone, by their permissions.
@@ -48,8 +63,17 @@ pub(crate) struct Config {
     pub(crate) storage: Storage,
     pub(crate) cache: Cache,
     pub(crate) http: Http,
+    pub(crate) artifactory: Artifactory,
     pub(crate) tls: Tls,
     pub(crate) log: Log,
+}
+
+/// What is spoken beside the Docker protocols.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Artifactory {
+    /// What its paths begin with.
+    pub(crate) context: PathPrefix,
 }
 
 /// Collection of what nothing refers to.
@@ -207,10 +231,15 @@ impl Default for Config {
             data: PathBuf::from("./data"),
             listen: vec![Listen {
                 address: ([127, 0, 0, 1], 5000).into(),
-                #[expect(clippy::expect_used, reason = "a constant that a test parses")]
-                repository: FIRST_REPOSITORY.parse().expect("the first repository's key is a key"),
+                repository: None,
                 speaks: Speaks::Unsaid,
             }],
+            #[expect(clippy::expect_used, reason = "a constant that a test parses")]
+            default_repository: FIRST_REPOSITORY.parse().expect("the first repository's key is a key"),
+            repository_path: true,
+            bindings: Vec::new(),
+            server_names: Vec::new(),
+            base_url: None,
             allow_anonymous: false,
             accounts: false,
             identity_providers: Vec::new(),
@@ -236,6 +265,10 @@ impl Default for Config {
                 cors_origins: Vec::new(),
                 connections_max: 16_384,
                 shutdown_timeout: Duration::from_secs(30),
+            },
+            #[expect(clippy::expect_used, reason = "a constant that a test parses")]
+            artifactory: Artifactory {
+                context: "/artifactory".parse().expect("the default context is a path"),
             },
             tls: Tls::default(),
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },
@@ -291,6 +324,17 @@ impl Config {
         }
     }
 
+    /// The ways of this configuration in.
+    pub(crate) fn ways(&self) -> Ways {
+        Ways {
+            context: self.artifactory.context.clone(),
+            default_repository: self.default_repository.clone(),
+            bindings: self.bindings.clone(),
+            server_names: self.server_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            repository_path: self.repository_path,
+        }
+    }
+
     /// What is spoken on a listener.
     ///
     /// # Errors
@@ -308,6 +352,30 @@ impl Config {
         }
     }
 
+    /// What must hold between the ways in.
+    fn check_ways(&self) -> Result<(), (&'static str, String)> {
+        for (at, binding) in self.bindings.iter().enumerate() {
+            if let Some(other) = self.bindings[..at].iter().find(|other| binding.contradicts(other)) {
+                return Err(("bindings", format!("{binding} and {other} are for the same host")));
+            }
+        }
+        for (at, name) in self.server_names.iter().enumerate() {
+            let name = server_name(name).map_err(|error| ("server_names", error.to_string()))?;
+            if self.server_names[..at].iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+                return Err(("server_names", format!("{name} is named twice")));
+            }
+        }
+        let context = self.artifactory.context.as_str();
+        match context.split('/').nth(1) {
+            None => Err(("artifactory.context", "name a path, such as /artifactory".to_owned())),
+            Some("v1" | "v2" | "_ping" | "api" | "healthz" | "readyz" | "metrics") => Err((
+                "artifactory.context",
+                format!("{context} is taken by something else: name another path"),
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// What must hold beyond each value being one: the key that is wrong, and what to do.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let refuse = |key, why: &str| Err((key, why.to_owned()));
@@ -321,6 +389,7 @@ impl Config {
                 return Err(("listen", format!("{} is named twice", listen.address)));
             }
         }
+        self.check_ways()?;
         self.tls.check()?;
         let mut secure = 0;
         for listen in &self.listen {

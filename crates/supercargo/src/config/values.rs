@@ -36,6 +36,12 @@ pub(crate) enum ValueError {
     /// A listener for something that can't be a repository.
     #[error(transparent)]
     RepoKey(#[from] supercargo_model::ParseError),
+    /// Not a host with its repository.
+    #[error("{0:?} is no host with its repository: write HOST=REPOSITORY or HOST:PORT=REPOSITORY")]
+    Binding(String),
+    /// Not a name that repositories could have subdomains of.
+    #[error("{0:?} is no name of a host: write one without a port, such as registry.example")]
+    ServerName(String),
     /// Not a network.
     #[error("{0:?} is not a network: write an address or a block, such as 10.0.0.7 or 10.0.0.0/8")]
     Network(String),

@@ -1,5 +1,5 @@
-//! What every request passes through on its way to its surface and back: who sent it and how, its id, its
-//! access line and its place in the metrics.
+//! What every request passes through on its way to its surface and back: who sent it and how, to which repository it
+//! goes, its id, its access line and its place in the metrics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,16 +11,21 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, StatusCode, Version};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use supercargo_http::request::ContextPath;
 use supercargo_registry::{ClientCertificate, ForwardedHost, Peer, Registry, Scheme};
 use tower::Service;
 use tracing::Instrument;
 
+use super::base_url::{BaseUrl, PathPrefix};
 use super::body::{AnswerBody, Exchange};
 use super::forwarded;
 use super::pace::Requests;
 use super::redirect;
 use super::streams::Taken;
+use super::ways::{Asked, By, Door, Way, Ways};
+use crate::config::Config;
 use crate::config::listen::RedirectTo;
 use crate::config::values::Network;
 use crate::metrics::{self, Metrics, RequestLabels};
@@ -45,8 +50,13 @@ pub(crate) struct Arrival {
 /// What answers on a listener.
 #[derive(Debug)]
 pub(crate) enum Surfaces {
-    /// The surfaces' routers, merged.
-    Router(Router),
+    /// The surfaces' routers, merged, and how requests are led to what they are for.
+    Router {
+        /// The routers.
+        router: Router,
+        /// The listener, as requests come by it.
+        door: Door,
+    },
     /// Nothing: clients are sent elsewhere.
     Redirect(RedirectTo),
 }
@@ -57,19 +67,38 @@ pub(crate) struct App {
     surfaces: Surfaces,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    ways: Ways,
+    base_url: Option<BaseUrl>,
     trusted_proxies: Vec<Network>,
     ids: RequestIds,
 }
 
+/// What a trusted proxy says of how its client asked.
+#[derive(Debug, Default)]
+struct Proxied {
+    scheme: Option<Scheme>,
+    host: Option<ForwardedHost>,
+    prefix: PathPrefix,
+    base_url: Option<BaseUrl>,
+}
+
 impl App {
-    /// An app over surfaces.
+    /// An app over surfaces, as configured.
     pub(crate) fn new(
         surfaces: Surfaces,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
-        trusted_proxies: &[Network],
+        config: &Config,
     ) -> App {
-        App { surfaces, registry, metrics, trusted_proxies: trusted_proxies.to_vec(), ids: RequestIds::new() }
+        App {
+            surfaces,
+            registry,
+            metrics,
+            ways: config.ways(),
+            base_url: config.base_url.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            ids: RequestIds::new(),
+        }
     }
 
     /// Answers a request of a connection.
@@ -82,7 +111,6 @@ impl App {
         requests.begin();
         let began = Instant::now();
         let method = request.method().clone();
-        let route = metrics::route_of(request.uri().path());
         let id = match request.headers().get(REQUEST_ID).filter(|id| is_sane(id)) {
             Some(id) => id.clone(),
             None => {
@@ -93,11 +121,6 @@ impl App {
         };
         let client = self.client(arrival.address, request.headers());
         request.extensions_mut().insert(Peer(client));
-        let (scheme, host) = self.asked(arrival, request.headers());
-        request.extensions_mut().insert(scheme);
-        if let Some(host) = host {
-            request.extensions_mut().insert(host);
-        }
         if let Some(certificate) = &arrival.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
@@ -107,7 +130,9 @@ impl App {
             true => Some(request.uri().path().to_owned()),
             false => None,
         };
-        let answering = self.route(request);
+        let led = self.lead(arrival, &mut request);
+        let route = metrics::route_of(request.uri().path(), &self.ways);
+        let answering = self.route(led, request);
         let response = if reads {
             answering.await
         } else {
@@ -132,12 +157,15 @@ impl App {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response {
+    async fn route(&self, led: Result<(), Box<Response>>, request: Request<Incoming>) -> Response {
         if lacks_host(&request) {
             return plain(StatusCode::BAD_REQUEST, "send one Host header\n");
         }
+        if let Err(refused) = led {
+            return *refused;
+        }
         let router = match &self.surfaces {
-            Surfaces::Router(router) => router,
+            Surfaces::Router { router, .. } => router,
             Surfaces::Redirect(to) => return redirect::answer(to, &request),
         };
         match request.uri().path() {
@@ -179,13 +207,76 @@ impl App {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
-    /// What the client speaks and whom it asked: as it is here, or where the peer is a trusted proxy, as that says.
-    fn asked(&self, arrival: &Arrival, headers: &HeaderMap) -> (Scheme, Option<ForwardedHost>) {
+    /// What a proxy says of how the client asked: nothing, where the peer is not trusted.
+    fn proxied(&self, arrival: &Arrival, headers: &HeaderMap) -> Proxied {
         if !self.trusts(arrival.address.to_canonical()) {
-            return (arrival.scheme, None);
+            return Proxied::default();
         }
-        let scheme = forwarded::scheme(headers, arrival.scheme);
-        (scheme, forwarded::host(headers, scheme))
+        let scheme = forwarded::scheme(headers);
+        Proxied {
+            scheme,
+            host: forwarded::host(headers, scheme.unwrap_or(arrival.scheme)),
+            prefix: forwarded::prefix(headers).unwrap_or_default(),
+            base_url: forwarded::base_url(headers),
+        }
+    }
+
+    /// Leads a request to what it is for: rewrites its path to the protocol's where it is a protocol's, and leaves in its
+    /// extensions which repository is meant, and what URLs begin with that its client is told.
+    ///
+    /// # Errors
+    /// The answer, where it leads nowhere.
+    fn lead<B>(&self, arrival: &Arrival, request: &mut Request<B>) -> Result<(), Box<Response>> {
+        let Surfaces::Router { door, .. } = &self.surfaces else { return Ok(()) };
+        let Proxied { scheme, host, prefix, base_url } = self.proxied(arrival, request.headers());
+        let is_proxied = scheme.is_some() || host.is_some();
+        let scheme = scheme.unwrap_or(arrival.scheme);
+        let asked_host = match &host {
+            Some(ForwardedHost(host)) => forwarded::host_and_port(host),
+            None => host_of(request),
+        };
+        let hosted = self.registry.hosted().map_err(|error| {
+            tracing::error!(%error, "a request can't be led to its repository");
+            Box::new(plain(StatusCode::INTERNAL_SERVER_ERROR, "the storage failed\n"))
+        })?;
+        let path = request.uri().path().to_owned();
+        let asked = Asked { door, scheme, host: asked_host.as_ref(), path: &path };
+        let way = self.ways.find(asked, &hosted);
+        let by = match &way {
+            Way::Protocol { by, .. } => *by,
+            Way::NoRepository { .. } | Way::Other => By::Path,
+        };
+        // What a proxy says of all at once comes first. What is configured is not for those who would come back by another
+        // way then.
+        let configured = self.base_url.as_ref().filter(|_| !is_proxied && by != By::Host);
+        let (scheme, host, context) = match base_url.as_ref().or(configured) {
+            Some(base) => {
+                (base.scheme, Some(ForwardedHost(base.host.clone())), base.path.as_str().to_owned())
+            }
+            None => (scheme, host, format!("{}{}", prefix.as_str(), self.ways.context.as_str())),
+        };
+        let extensions = request.extensions_mut();
+        extensions.insert(scheme);
+        if let Some(host) = host {
+            extensions.insert(host);
+        }
+        match way {
+            Way::Other => {}
+            Way::NoRepository { key, path } => return Err(Box::new(no_repository(&key, path, request))),
+            Way::Protocol { mut mount, path: led_to, by } => {
+                mount.prefix.insert_str(0, if by == By::Path { &context } else { prefix.as_str() });
+                extensions.insert(mount);
+                if led_to != path {
+                    // A path without a part of it is one.
+                    *request.uri_mut() = with_path(request.uri(), &led_to).map_err(|error| {
+                        tracing::error!(%error, path, "a request's path can't be led on");
+                        Box::new(plain(StatusCode::BAD_REQUEST, "the path can't be served\n"))
+                    })?;
+                }
+            }
+        }
+        request.extensions_mut().insert(ContextPath(context));
+        Ok(())
     }
 
     /// The client's address: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For
@@ -207,6 +298,38 @@ impl App {
             }
         }
         client
+    }
+}
+
+/// Whom a request says that it asks.
+fn host_of<B>(request: &Request<B>) -> Option<Authority> {
+    match request.uri().authority() {
+        Some(authority) => forwarded::host_and_port(authority.as_str()),
+        None => forwarded::host_and_port(request.headers().get(HOST)?.to_str().ok()?),
+    }
+}
+
+/// A URI with another path. Its query stays.
+fn with_path(uri: &Uri, path: &str) -> Result<Uri, hyper::http::Error> {
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(text.parse()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// The answer to who asks a protocol for what can be no repository, in its shape.
+fn no_repository<B>(key: &str, path: &str, request: &Request<B>) -> Response {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let message = format!("there is no repository {key:?} here");
+    if path.starts_with("/v2") {
+        use supercargo_docker_v2::error::{Code, Failure};
+        Failure::new(Code::NameUnknown).message(message).into_response(id)
+    } else {
+        use supercargo_docker_v1::error::{Code, Failure};
+        Failure::new(Code::NameUnknown).message(message).into_response(request.version(), id)
     }
 }
 

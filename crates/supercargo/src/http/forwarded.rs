@@ -10,17 +10,31 @@ use hyper::header::{FORWARDED, HOST, HeaderName};
 use hyper::http::uri::Authority;
 use supercargo_registry::{ForwardedHost, Scheme};
 
+use super::base_url::{BaseUrl, PathPrefix};
+
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const BASE_URL: HeaderName = HeaderName::from_static("x-artifactory-override-base-url");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// The scheme that the client spoke; `arrived` where no header says.
-pub(super) fn scheme(headers: &HeaderMap, arrived: Scheme) -> Scheme {
+/// The base URL that others begin with which are meant for the client, where a header says.
+pub(super) fn base_url(headers: &HeaderMap) -> Option<BaseUrl> {
+    last(headers, &BASE_URL)?.parse().ok()
+}
+
+/// What the proxy takes away from paths.
+pub(super) fn prefix(headers: &HeaderMap) -> Option<PathPrefix> {
+    last(headers, &PREFIX)?.parse().ok()
+}
+
+/// The scheme that the client spoke, where a header says.
+pub(super) fn scheme(headers: &HeaderMap) -> Option<Scheme> {
     let known = |said: &str| {
         [Scheme::Http, Scheme::Https].into_iter().find(|known| said.eq_ignore_ascii_case(known.as_str()))
     };
     let said = forwarded(headers, "proto").and_then(|said| known(&said));
-    said.or_else(|| last(headers, &PROTO).and_then(known)).unwrap_or(arrived)
+    said.or_else(|| last(headers, &PROTO).and_then(known))
 }
 
 /// The host and port that the client asked for, where a header says. `scheme` is what it spoke.
@@ -35,18 +49,14 @@ pub(super) fn host(headers: &HeaderMap, scheme: Scheme) -> Option<ForwardedHost>
     }
     // A proxy that says the port alone passes the host on, often without it.
     let host = said.or_else(|| host_and_port(headers.get(HOST)?.to_str().ok()?))?;
-    let default = match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
-    match port.filter(|port| host.port().is_none() && *port != default) {
+    match port.filter(|port| host.port().is_none() && *port != scheme.port()) {
         Some(port) => Some(ForwardedHost(format!("{host}:{port}"))),
         None => Some(ForwardedHost(host.to_string())),
     }
 }
 
 /// A host, perhaps with a port, and nothing else.
-pub(super) fn host_and_port(text: &str) -> Option<Authority> {
+pub(crate) fn host_and_port(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
     let host = authority.host();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -138,7 +148,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let scheme = scheme(&headers, Scheme::Http);
+        let scheme = scheme(&headers).unwrap_or(Scheme::Http);
         let host = host(&headers, scheme).map_or("-".to_owned(), |host| host.0);
         format!("{}://{host}", scheme.as_str())
     }

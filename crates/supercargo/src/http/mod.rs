@@ -1,10 +1,11 @@
 //! HTTP below the surfaces: listeners, connections and their time-outs, request ids, what proxies say of
-//! clients, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`,
+//! clients, which repository is meant, access lines, web pages of other origins, and the endpoints that every listener has (`/healthz`,
 //! `/readyz`, `/metrics`).
 //!
 //! What does not live here: what requests mean. Each listener has a router for that.
 
 mod app;
+mod base_url;
 mod body;
 mod cors;
 mod forwarded;
@@ -12,10 +13,14 @@ mod listen;
 mod pace;
 mod redirect;
 mod streams;
+mod ways;
 
 pub(crate) use app::{App, Surfaces};
+pub(crate) use base_url::{BaseUrl, PathPrefix, optional};
 pub(crate) use cors::{WebOrigin, with_cors};
+pub(crate) use forwarded::host_and_port;
 pub(crate) use listen::{Listener, Server, bind};
+pub(crate) use ways::{Door, Ways};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -329,6 +329,7 @@ fn conversion(brought: &[u8], layers: &[u8]) -> Conversion {
         manifest: image(50, layers),
         inspected: Vec::new(),
         brought: brought.iter().map(|byte| d(*byte)).collect(),
+        labels: Vec::new(),
     }
 }
 

@@ -1,0 +1,259 @@
+//! Promotion and migration: `POST api/docker/<key>/v1|v2/promote` and `…/v1/migrate`.
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::extract::Query;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::json;
+use supercargo_http::response;
+use supercargo_model::account::Actions;
+use supercargo_model::{RepoKey, RepoName, Tag};
+use supercargo_registry::PromotionWish;
+use supercargo_registry::v1::{
+    MayMigrate, MigratedTag, MigrationReport, MigrationRequest, MigrationStep, TagMigration,
+};
+
+use crate::error::{Code, Failure};
+use crate::gate::Admitted;
+use crate::{Asked, Surface, respond};
+
+/// What a client asks to be promoted. Members that mean nothing here are passed over, and those that are null or empty are
+/// not there.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Promotion {
+    #[serde(default, deserialize_with = "filled")]
+    target_repo: Option<RepoKey>,
+    #[serde(default, deserialize_with = "filled")]
+    docker_repository: Option<RepoName>,
+    #[serde(default, deserialize_with = "filled")]
+    target_docker_repository: Option<RepoName>,
+    #[serde(default, deserialize_with = "filled")]
+    tag: Option<Tag>,
+    #[serde(default, deserialize_with = "filled")]
+    target_tag: Option<Tag>,
+    #[serde(default)]
+    copy: Option<bool>,
+}
+
+/// What a client asks to be migrated.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Migration {
+    #[serde(default, deserialize_with = "filled")]
+    target_repo: Option<RepoKey>,
+    #[serde(default, deserialize_with = "filled")]
+    docker_repository: Option<RepoName>,
+    #[serde(default, deserialize_with = "filled")]
+    tag: Option<Tag>,
+}
+
+/// What a migration's query says.
+#[derive(Debug, Deserialize)]
+struct Forced {
+    #[serde(default)]
+    force: bool,
+}
+
+/// A text that is one of something, where it is not empty.
+fn filled<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+    D: Deserializer<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    let filled = text.filter(|text| !text.is_empty());
+    filled.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+}
+
+fn body<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::invalid(format!("the body is not understood: {error}")))
+}
+
+fn target(target: Option<RepoKey>) -> Result<RepoKey, Failure> {
+    target.ok_or_else(|| Failure::invalid("targetRepo is missing: say which repository it is to come into"))
+}
+
+/// Promotes a tag, a name or, without a name, all that is in a repository.
+pub(crate) async fn promote(surface: &Surface, asked: &Asked, from: &RepoKey) -> Result<Response, Failure> {
+    let asked_for: Promotion = body(&asked.body)?;
+    let to = target(asked_for.target_repo)?;
+    // As the vendor's: it is moved where nothing else is said.
+    let copy = asked_for.copy.unwrap_or(false);
+    let registry = &surface.registry;
+    let wish = PromotionWish {
+        name: asked_for.docker_repository,
+        to_name: asked_for.target_docker_repository,
+        tag: asked_for.tag,
+        to_tag: asked_for.target_tag,
+    };
+    let wanted = registry.to_promote(from, wish)?;
+    registry.repository(&to)?;
+    for (name, to_name) in &wanted.names {
+        check(surface, &asked.admitted, (from, name), (&to, to_name), wanted.tag.as_ref(), copy)?;
+    }
+    registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await?;
+    Ok(respond::text(StatusCode::OK, "Promotion ended successfully"))
+}
+
+/// Whether the caller may take from the one name, and put into the other.
+fn check(
+    surface: &Surface,
+    admitted: &Admitted,
+    (from, name): (&RepoKey, &RepoName),
+    (to, to_name): (&RepoKey, &RepoName),
+    tag: Option<&(Tag, Tag)>,
+    copy: bool,
+) -> Result<(), Failure> {
+    if !admitted.may_read(from, name) {
+        let message = format!("Unable to find docker image \'{name}\'");
+        return Err(admitted.absent(from, Code::NotFound).message(message));
+    }
+    if (!copy && !admitted.may(from, name, Actions::DELETE)) || !admitted.may(to, to_name, Actions::WRITE) {
+        return Err(admitted.forbidden());
+    }
+    // What is overwritten is gone.
+    let overwrites = |from_tag: &Tag, to_tag: &Tag| {
+        let present = surface.registry.tag_target(to, to_name, to_tag).ok();
+        present.is_some() && present != surface.registry.tag_target(from, name, from_tag).ok()
+    };
+    if admitted.may(to, to_name, Actions::DELETE) {
+        return Ok(());
+    }
+    let overwritten = match tag {
+        Some((from_tag, to_tag)) => overwrites(from_tag, to_tag),
+        None => {
+            let tags = surface.registry.tags(from, name, None, usize::MAX)?;
+            tags.entries.iter().any(|tag| overwrites(tag, tag))
+        }
+    };
+    if overwritten { Err(admitted.forbidden()) } else { Ok(()) }
+}
+
+/// In which form a migration is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+    /// How far it is, while it goes on.
+    Lines,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Form {
+        let accepts = |media_type: &str| {
+            let lists = headers.get_all(header::ACCEPT).iter().filter_map(|list| list.to_str().ok());
+            lists.flat_map(|list| list.split(',')).any(|range| {
+                range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(media_type))
+            })
+        };
+        if accepts("application/x-ndjson") {
+            Form::Lines
+        } else if accepts("application/json") {
+            Form::Json
+        } else {
+            Form::Text
+        }
+    }
+}
+
+/// Migrates a tag, a name or all that is in a repository of version V1 into one of V2.
+pub(crate) async fn migrate(surface: &Surface, asked: &Asked, from: &RepoKey) -> Result<Response, Failure> {
+    let asked_for: Migration = body(&asked.body)?;
+    let to = target(asked_for.target_repo)?;
+    if asked_for.tag.is_some() && asked_for.docker_repository.is_none() {
+        return Err(Failure::invalid("tag goes with dockerRepository: say of which name it is"));
+    }
+    let registry = &surface.registry;
+    registry.repository(&to)?;
+    let name = asked_for.docker_repository.map(|name| registry.name_meant(from, &name)).transpose()?;
+    let admitted = asked.admitted.clone();
+    if let Some(name) = &name {
+        if !admitted.may_read(from, name) {
+            return Err(admitted.absent(from, Code::NotFound));
+        }
+        if !admitted.may(&to, name, Actions::WRITE) {
+            return Err(admitted.forbidden());
+        }
+    }
+    let Query(Forced { force }) = Query::try_from_uri(&asked.parts.uri)
+        .map_err(|error| Failure::invalid(format!("force is true or false: {error}")))?;
+    let request = MigrationRequest { from: from.clone(), to: to.clone(), name, tag: asked_for.tag, force };
+    let source = from.clone();
+    let may = move |name: &RepoName| match (
+        admitted.may_read(&source, name),
+        admitted.may(&to, name, Actions::WRITE),
+    ) {
+        (false, _) => MayMigrate::Hidden,
+        (true, false) => MayMigrate::No,
+        (true, true) => MayMigrate::Yes,
+    };
+    let mut steps = registry.migrating(asked.admitted.caller.clone(), request, may);
+    let form = Form::of(&asked.parts.headers);
+    if form == Form::Lines {
+        let first = steps.next().await.transpose()?;
+        let steps = stream::iter(first).map(Ok).chain(steps);
+        let lines = steps.map(|step| {
+            let value = match step {
+                Ok(MigrationStep::Progress(progress)) => json!({ "progress": progress }),
+                Ok(MigrationStep::Finished(report)) => report_json(&report),
+                Err(error) => Failure::from(error).body(),
+            };
+            Ok::<_, std::convert::Infallible>(Bytes::from(format!("{value}\n")))
+        });
+        let mut response = response::with_body(StatusCode::OK, Body::from_stream(lines));
+        let ndjson = HeaderValue::from_static("application/x-ndjson");
+        response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
+        return Ok(response);
+    }
+    while let Some(step) = steps.next().await {
+        if let MigrationStep::Finished(report) = step? {
+            let status = if report.progress.failed > 0 { StatusCode::CONFLICT } else { StatusCode::OK };
+            return match form {
+                Form::Json => respond::json(status, respond::content_type::JSON, &report_json(&report)),
+                Form::Text | Form::Lines => Ok(respond::text(status, report_text(&report))),
+            };
+        }
+    }
+    Err(Failure::internal("a migration ended without a report"))
+}
+
+fn report_json(report: &MigrationReport) -> serde_json::Value {
+    let tags = |tags: &[MigratedTag]| -> Vec<serde_json::Value> {
+        let shown = tags.iter().map(|MigratedTag { name, tag, outcome }| match outcome {
+            TagMigration::Migrated(digest) | TagMigration::Unchanged(digest) => {
+                json!({ "repo": name, "tag": tag, "digest": digest })
+            }
+            TagMigration::Failed(reason) => json!({ "repo": name, "tag": tag, "reason": reason }),
+        });
+        shown.collect()
+    };
+    json!({
+        "migrated": tags(&report.migrated),
+        "unchanged": tags(&report.unchanged),
+        "failed": tags(&report.failed),
+        "counts": report.progress,
+    })
+}
+
+fn report_text(report: &MigrationReport) -> String {
+    let progress = report.progress;
+    let outcome = if progress.failed > 0 { "ended, but not for all tags" } else { "ended successfully" };
+    let mut text = format!(
+        "Migration {outcome}: {} migrated, {} unchanged, {} failed\n",
+        progress.migrated, progress.unchanged, progress.failed
+    );
+    for MigratedTag { name, tag, outcome } in &report.failed {
+        if let TagMigration::Failed(reason) = outcome {
+            // Writing to a text can't fail.
+            let _ = writeln!(text, "{name}:{tag}: {reason}");
+        }
+    }
+    text
+}
