@@ -12,9 +12,11 @@ pub mod error;
 mod gate;
 mod promote;
 pub mod proxy;
+mod raw;
 mod respond;
 mod route;
 pub mod setup;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,13 +156,13 @@ impl Surface {
             | Route::RevokeAccessToken => Err(asked.unanswered()),
             Route::Promote { repository } => promote::promote(self, &asked, repository).await,
             Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
-            Route::GetItem { .. }
-            | Route::SetProperties { .. }
-            | Route::RemoveProperties { .. }
-            | Route::UpdateProperties { .. } => Err(asked.unanswered()),
-            Route::GetFile { .. } | Route::PutFile { .. } | Route::DeleteItem { .. } => {
-                Err(asked.unanswered())
-            }
+            Route::GetItem { item, part } => storage::get(self, &asked, item, *part).await,
+            Route::SetProperties { item } => storage::properties::set(self, &asked, item).await,
+            Route::RemoveProperties { item } => storage::properties::remove(self, &asked, item).await,
+            Route::UpdateProperties { item } => storage::properties::update(self, &asked, item).await,
+            Route::GetFile { item } => raw::get(self, &asked, item).await,
+            Route::PutFile { item } => Err(raw::put(&asked, item)),
+            Route::DeleteItem { item } => raw::delete(self, &asked, item).await,
             Route::SearchProperties | Route::SearchNames | Route::SearchChecksums | Route::SearchAql => {
                 Err(asked.unanswered())
             }
