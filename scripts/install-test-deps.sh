@@ -15,6 +15,8 @@ packages=(
     busybox-static
     # Peers of the benchmarks, and the load generator used against them.
     docker-registry nginx-light wrk
+    # The other reverse proxy that configurations are made for; the server alone, which nothing starts.
+    apache2-bin
     # An authority to ask for certificates, made for tests.
     pebble
     # Tools of the scripts and tests; build-essential is the linker that Rust needs.

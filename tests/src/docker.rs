@@ -39,22 +39,25 @@ impl Docker {
     }
 
     /// Like [`Docker::start`], for a daemon that knows a host by [`TRUSTING_HOST`], at `::1`, and trusts the
-    /// authority in that file for it at that port; none where there is no file. It always asks 127.0.0.1 for
+    /// authority in that file for it at these ports; none where there is no file. It always asks 127.0.0.1 for
     /// less.
     #[track_caller]
-    pub fn start_trusting(port: u16, authority: Option<&Path>) -> Docker {
+    pub fn start_trusting(ports: &[u16], authority: Option<&Path>) -> Docker {
         // The daemon's places for this are fixed: it gets others in their stead, which nobody else sees.
         let script = r#"
             set -eu
             mkdir -p /etc/docker
             mount -t tmpfs none /etc/docker
-            if [ -n "$2" ]; then install -D -m 644 "$2" "/etc/docker/certs.d/$1/ca.crt"; fi
-            printf '127.0.0.1 localhost\n::1 %s\n' "${1%:*}" >/etc/docker/hosts
+            for port in $2; do
+                if [ -n "$3" ]; then install -D -m 644 "$3" "/etc/docker/certs.d/$1:$port/ca.crt"; fi
+            done
+            printf '127.0.0.1 localhost\n::1 %s\n' "$1" >/etc/docker/hosts
             mount --bind /etc/docker/hosts /etc/hosts
-            shift 2
+            shift 3
             exec "$@""#;
+        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
         let mut command = require("unshare");
-        command.args(["--mount", "sh", "-c", script, "sh", &format!("{TRUSTING_HOST}:{port}")]);
+        command.args(["--mount", "sh", "-c", script, "sh", TRUSTING_HOST, &ports]);
         command.arg(authority.map_or("", path_text)).arg(require("dockerd").get_program());
         Docker::start_with(command)
     }

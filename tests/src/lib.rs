@@ -21,6 +21,7 @@ pub mod identity_provider;
 pub mod image;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod random;
 pub mod server;
 pub mod tls;

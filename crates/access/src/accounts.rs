@@ -68,7 +68,8 @@ impl Accounts {
         {
             return Ok(Arc::clone(permissions));
         }
-        let permissions = Arc::new(Permissions::compile(&self.directory.permissions()?));
+        let (permissions, targets) = (self.directory.permissions()?, self.directory.targets()?);
+        let permissions = Arc::new(Permissions::compile(&permissions, &targets));
         *kept = Some((epoch, Arc::clone(&permissions)));
         Ok(permissions)
     }

@@ -31,7 +31,7 @@ pub use authority::{
 };
 pub use bearer::{Bearer, BearerRefused, BearerSettings, IssuedBearer, Subject, VerifiedBearer, Vouched};
 pub use credentials::{AUTHORIZATION_BYTES_MAX, Credentials, CredentialsError};
-pub use directory::{Directory, DirectoryError};
+pub use directory::{Directory, DirectoryError, Targets};
 pub use htpasswd::{Htpasswd, HtpasswdReason, HtpasswdRefused, HtpasswdUser, WeakKind};
 pub use identity::{Identity, KnownUser};
 pub use key_file::KeyError;

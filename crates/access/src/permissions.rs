@@ -3,15 +3,23 @@
 //! Rules are kept by grantee, and within a grantee by the literal text that their patterns begin with. A question
 //! looks at the beginnings of its repository key and of its name, one hash look-up for each length that some pattern
 //! has, and tries only the patterns found there.
+//!
+//! What permission targets give stands beside: by repository, and there in proportion to the targets that are about it.
+//! Their patterns are over paths of the tree, and are compared with the folder that holds a name's tags: a right is on a
+//! whole name, so a pattern that tells tags of one name apart says nothing.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use supercargo_model::account::{Actions, Grant, Grantee, GroupName, Permission, UserName};
-use supercargo_model::{Pattern, RepoKey, RepoName};
+use supercargo_model::account::{
+    Actions, Grant, Grantee, GroupName, Permission, PermissionTarget, TargetActions, TargetRepositories,
+    UserName,
+};
+use supercargo_model::{PathPattern, Pattern, RepoKey, RepoName, tree};
 
-use crate::Identity;
+use crate::{Identity, Targets};
 
 /// All permissions, compiled.
 #[derive(Debug, Default)]
@@ -19,11 +27,15 @@ pub struct Permissions {
     anonymous: Arc<Rules>,
     users: HashMap<UserName, Arc<Rules>, RandomState>,
     groups: HashMap<GroupName, Arc<Rules>, RandomState>,
+    v1_repositories: Arc<HashSet<RepoKey, RandomState>>,
 }
 
 impl Permissions {
-    /// Compiles a list.
-    pub fn compile<'a>(permissions: impl IntoIterator<Item = &'a Permission>) -> Permissions {
+    /// Compiles a list, and permission targets.
+    pub fn compile<'a>(
+        permissions: impl IntoIterator<Item = &'a Permission>,
+        targets: &Targets,
+    ) -> Permissions {
         let mut anonymous = Rules::default();
         let mut users = HashMap::<UserName, Rules, RandomState>::default();
         let mut groups = HashMap::<GroupName, Rules, RandomState>::default();
@@ -35,7 +47,19 @@ impl Permissions {
             };
             rules.add(permission);
         }
+        for target in &targets.targets {
+            let paths = Arc::new(Paths::of(target));
+            for (name, actions) in &target.users {
+                let rules = users.entry(name.clone()).or_default();
+                rules.targets.add(&target.repositories, &paths, *actions);
+            }
+            for (name, actions) in &target.groups {
+                let rules = groups.entry(name.clone()).or_default();
+                rules.targets.add(&target.repositories, &paths, *actions);
+            }
+        }
         Permissions {
+            v1_repositories: Arc::new(targets.v1_repositories.iter().cloned().collect()),
             anonymous: Arc::new(anonymous),
             users: users.into_iter().map(|(name, rules)| (name, Arc::new(rules))).collect(),
             groups: groups.into_iter().map(|(name, rules)| (name, Arc::new(rules))).collect(),
@@ -46,15 +70,19 @@ impl Permissions {
     /// what the user's groups may, taken together.
     pub fn rights(&self, identity: &Identity) -> Rights {
         let Some(user) = identity.user() else {
-            return Rights { all: false, rules: vec![Arc::clone(&self.anonymous)] };
+            return self.rights_by(false, vec![Arc::clone(&self.anonymous)]);
         };
         if user.administrator {
-            return Rights { all: true, rules: Vec::new() };
+            return self.rights_by(true, Vec::new());
         }
         let own = self.users.get(&user.name);
         let groups = user.groups.iter().filter_map(|group| self.groups.get(group));
         let rules = std::iter::once(&self.anonymous).chain(own).chain(groups);
-        Rights { all: false, rules: rules.filter(|rules| !rules.is_empty()).cloned().collect() }
+        self.rights_by(false, rules.filter(|rules| !rules.is_empty()).cloned().collect())
+    }
+
+    fn rights_by(&self, all: bool, rules: Vec<Arc<Rules>>) -> Rights {
+        Rights { all, rules, v1_repositories: Arc::clone(&self.v1_repositories) }
     }
 }
 
@@ -64,6 +92,7 @@ impl Permissions {
 pub struct Rights {
     all: bool,
     rules: Vec<Arc<Rules>>,
+    v1_repositories: Arc<HashSet<RepoKey, RandomState>>,
 }
 
 impl Rights {
@@ -72,7 +101,16 @@ impl Rights {
         if self.all {
             return Actions::ALL;
         }
-        self.rules.iter().fold(Actions::NONE, |sum, rules| sum.or(rules.allowed(repository, name)))
+        let folder = self.folder(repository, name);
+        self.rules.iter().fold(Actions::NONE, |sum, rules| sum.or(rules.allowed(repository, name, &folder)))
+    }
+
+    /// The folder of the tree that holds a name's tags.
+    fn folder<'n>(&self, repository: &RepoKey, name: &'n RepoName) -> Cow<'n, str> {
+        match self.v1_repositories.contains(repository) {
+            true => Cow::Owned(tree::v1_folder(name)),
+            false => Cow::Borrowed(name.as_str()),
+        }
     }
 
     /// Whether all of these may be done with the content of a name.
@@ -80,9 +118,10 @@ impl Rights {
         if self.all {
             return true;
         }
+        let folder = self.folder(repository, name);
         let mut sum = Actions::NONE;
         self.rules.iter().any(|rules| {
-            sum = sum.or(rules.allowed(repository, name));
+            sum = sum.or(rules.allowed(repository, name, &folder));
             sum.contain(actions)
         })
     }
@@ -92,19 +131,29 @@ impl Rights {
         self.allow(repository, name, Actions::READ)
     }
 
+    /// Whether properties of what belongs to a name may be set: who may push to it may, and to whom a permission target
+    /// gives just that.
+    pub fn may_annotate(&self, repository: &RepoKey, name: &RepoName) -> bool {
+        let folder = self.folder(repository, name);
+        let given = |rules: &Arc<Rules>| {
+            rules.targets.about(repository).any(|area| area.annotate && area.paths.cover(&folder))
+        };
+        self.allow(repository, name, Actions::WRITE) || self.rules.iter().any(given)
+    }
+
     /// Whether every name of a repository may be read, so that a listing needs no filter.
     pub fn read_everything_in(&self, repository: &RepoKey) -> bool {
-        self.all || self.rules_in(repository).any(|(names, actions)| actions.read && names.as_str() == "**")
+        self.all || self.everywhere_in(repository, |actions| actions.read)
     }
 
     /// Whether no name of a repository may be read, whatever it is called, so that there is nothing to list.
     pub fn read_nothing_in(&self, repository: &RepoKey) -> bool {
-        !self.all && !self.rules_in(repository).any(|(_, actions)| actions.read)
+        !self.all && !self.somewhere_in(repository, |actions| actions.read)
     }
 
     /// Whether some name of a repository may be written, whatever it is called.
     pub fn write_something_in(&self, repository: &RepoKey) -> bool {
-        self.all || self.rules_in(repository).any(|(_, actions)| actions.write)
+        self.all || self.somewhere_in(repository, |actions| actions.write)
     }
 
     /// Whether a name is managed.
@@ -114,7 +163,7 @@ impl Rights {
 
     /// Whether a repository is managed as a whole, whatever its names are called.
     pub fn manage_everything_in(&self, repository: &RepoKey) -> bool {
-        self.all || self.rules_in(repository).any(|(names, actions)| actions.manage && names.as_str() == "**")
+        self.all || self.everywhere_in(repository, |actions| actions.manage)
     }
 
     /// Whether whatever a permission is about is managed, by one rule that can be seen to cover it
@@ -124,7 +173,14 @@ impl Rights {
             repositories.covers(&grant.repositories)
                 && names.iter().any(|(names, actions)| actions.manage && names.covers(&grant.names))
         };
+        let by_target = |rules: &Arc<Rules>| {
+            rules
+                .targets
+                .covering(&grant.repositories)
+                .any(|area| area.actions.manage && area.paths.are_all())
+        };
         self.all
+            || self.rules.iter().any(by_target)
             || self
                 .rules
                 .iter()
@@ -135,12 +191,29 @@ impl Rights {
     /// Whether anything is managed at all.
     pub fn manage_something(&self) -> bool {
         self.all
+            || self.rules.iter().any(|rules| rules.targets.all().any(|area| area.actions.manage))
             || self
                 .rules
                 .iter()
                 .flat_map(|rules| rules.by_repository.iter())
                 .flat_map(|(_, names)| names.iter())
                 .any(|(_, actions)| actions.manage)
+    }
+
+    /// Whether one rule allows it for whatever name.
+    fn everywhere_in(&self, repository: &RepoKey, allows: impl Fn(Actions) -> bool) -> bool {
+        self.rules_in(repository).any(|(names, actions)| allows(actions) && names.as_str() == "**")
+            || self.areas_in(repository).any(|area| allows(area.actions) && area.paths.are_all())
+    }
+
+    /// Whether some rule allows it for some name.
+    fn somewhere_in(&self, repository: &RepoKey, allows: impl Fn(Actions) -> bool) -> bool {
+        self.rules_in(repository).any(|(_, actions)| allows(actions))
+            || self.areas_in(repository).any(|area| allows(area.actions))
+    }
+
+    fn areas_in<'a>(&'a self, repository: &'a RepoKey) -> impl Iterator<Item = &'a Area> {
+        self.rules.iter().flat_map(|rules| rules.targets.about(repository))
     }
 
     fn rules_in<'a>(&'a self, repository: &'a RepoKey) -> impl Iterator<Item = (&'a Pattern, Actions)> {
@@ -151,10 +224,90 @@ impl Rights {
     }
 }
 
-/// The rules of one grantee: patterns over repository keys, each with patterns over names.
+/// The rules of one grantee: patterns over repository keys, each with patterns over names; and what targets give.
 #[derive(Debug, Default)]
 struct Rules {
     by_repository: PatternMap<PatternMap<Actions>>,
+    targets: Areas,
+}
+
+/// What permission targets give to one grantee.
+#[derive(Debug, Default)]
+struct Areas {
+    by_repository: HashMap<RepoKey, Vec<Area>, RandomState>,
+    of_any: Vec<Area>,
+}
+
+/// What one permission target gives to one grantee.
+#[derive(Debug, Clone)]
+struct Area {
+    paths: Arc<Paths>,
+    actions: Actions,
+    annotate: bool,
+}
+
+/// The paths that a permission target is about.
+#[derive(Debug)]
+struct Paths {
+    includes: Vec<PathPattern>,
+    excludes: Vec<PathPattern>,
+}
+
+impl Paths {
+    fn of(target: &PermissionTarget) -> Paths {
+        Paths { includes: target.includes.clone(), excludes: target.excludes.clone() }
+    }
+
+    /// Whether all of a name's folder is among them. What is excluded wins.
+    fn cover(&self, folder: &str) -> bool {
+        let any = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.matches(folder));
+        (self.includes.is_empty() || any(&self.includes)) && !any(&self.excludes)
+    }
+
+    /// Whether there is no path that is not among them.
+    fn are_all(&self) -> bool {
+        let everything = self.includes.is_empty() || self.includes.iter().any(PathPattern::is_everything);
+        everything && self.excludes.is_empty()
+    }
+}
+
+impl Areas {
+    fn add(&mut self, repositories: &[TargetRepositories], paths: &Arc<Paths>, given: TargetActions) {
+        let TargetActions { read, deploy, annotate, delete, manage } = given;
+        let actions = match manage {
+            // Who manages could give themselves the rest.
+            true => Actions::ALL,
+            false => Actions { read, write: deploy, delete, manage },
+        };
+        let area = Area { paths: Arc::clone(paths), actions, annotate };
+        for repository in repositories {
+            match repository {
+                TargetRepositories::Any(_) => self.of_any.push(area.clone()),
+                TargetRepositories::Key(key) => {
+                    self.by_repository.entry(key.clone()).or_default().push(area.clone());
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_repository.is_empty() && self.of_any.is_empty()
+    }
+
+    fn about(&self, repository: &RepoKey) -> impl Iterator<Item = &Area> {
+        self.by_repository.get(repository).into_iter().flatten().chain(&self.of_any)
+    }
+
+    /// Those that are about every repository that a pattern matches, as far as can be seen.
+    fn covering(&self, repositories: &Pattern) -> impl Iterator<Item = &Area> {
+        let key = RepoKey::parse(repositories.as_str()).ok();
+        let of_key = key.and_then(|key| self.by_repository.get(&key));
+        of_key.into_iter().flatten().chain(&self.of_any)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Area> {
+        self.by_repository.values().flatten().chain(&self.of_any)
+    }
 }
 
 impl Rules {
@@ -166,14 +319,18 @@ impl Rules {
     }
 
     fn is_empty(&self) -> bool {
-        self.by_repository.is_empty()
+        self.by_repository.is_empty() && self.targets.is_empty()
     }
 
-    fn allowed(&self, repository: &RepoKey, name: &RepoName) -> Actions {
-        self.by_repository
+    /// `folder`: where the tree holds the name's tags.
+    fn allowed(&self, repository: &RepoKey, name: &RepoName, folder: &str) -> Actions {
+        let by_grant = self
+            .by_repository
             .matching(repository.as_str())
             .flat_map(|names| names.matching(name.as_str()))
-            .fold(Actions::NONE, |sum, actions| sum.or(*actions))
+            .fold(Actions::NONE, |sum, actions| sum.or(*actions));
+        let areas = self.targets.about(repository).filter(|area| area.paths.cover(folder));
+        areas.fold(by_grant, |sum, area| sum.or(area.actions))
     }
 }
 
@@ -247,6 +404,10 @@ mod tests {
     use super::*;
     use crate::KnownUser;
 
+    fn compile(permissions: &[Permission]) -> Permissions {
+        Permissions::compile(permissions, &Targets::default())
+    }
+
     fn permission(grantee: &Grantee, repositories: &str, names: &str, actions: Actions) -> Permission {
         let (repositories, names) = (Pattern::parse(repositories).unwrap(), Pattern::parse(names).unwrap());
         Permission { grant: Grant { grantee: grantee.clone(), repositories, names }, actions }
@@ -269,7 +430,7 @@ mod tests {
     fn what_anonymous_may_everybody_may() {
         let ann = Grantee::User(UserName::parse("ann").unwrap());
         let team = Grantee::Group(GroupName::parse("team").unwrap());
-        let permissions = Permissions::compile(&[
+        let permissions = compile(&[
             permission(&Grantee::Anonymous, "**", "public/**", Actions::READ),
             permission(&ann, "docker-local", "ann/*", Actions::WRITE),
             permission(&team, "docker-*", "team/**", Actions::READ.or(Actions::DELETE)),
@@ -297,13 +458,138 @@ mod tests {
         );
     }
 
+    fn target(
+        repositories: &[&str],
+        includes: &str,
+        excludes: &str,
+        given: &[(&str, &str)],
+    ) -> PermissionTarget {
+        let actions = |letters: &str| TargetActions {
+            read: letters.contains('r'),
+            deploy: letters.contains('w'),
+            annotate: letters.contains('n'),
+            delete: letters.contains('d'),
+            manage: letters.contains('m'),
+        };
+        let one = |text: &&str| match text.starts_with("ANY") {
+            true => TargetRepositories::Any((*text).to_owned()),
+            false => TargetRepositories::Key(repo(text)),
+        };
+        let to = |(name, letters): &(&str, &str)| (UserName::parse(name).unwrap(), actions(letters));
+        let team = GroupName::parse("team").unwrap();
+        PermissionTarget {
+            repositories: repositories.iter().map(one).collect(),
+            includes: PathPattern::parse_list(includes).unwrap(),
+            excludes: PathPattern::parse_list(excludes).unwrap(),
+            users: given.iter().filter(|(name, _)| *name != "team").map(to).collect(),
+            groups: given
+                .iter()
+                .filter(|(name, _)| *name == "team")
+                .map(|(_, l)| (team.clone(), actions(l)))
+                .collect(),
+        }
+    }
+
+    fn compile_targets(targets: Vec<PermissionTarget>, v1: &[&str]) -> Permissions {
+        let v1_repositories = v1.iter().map(|key| repo(key)).collect();
+        Permissions::compile(&[], &Targets { targets, v1_repositories })
+    }
+
+    #[test]
+    fn what_a_target_excludes_it_does_not_give_and_another_may() {
+        let permissions = compile_targets(
+            vec![
+                target(&["r"], "team/**", "team/secret/**,**/private", &[("ann", "rn"), ("team", "rwd")]),
+                target(&["ANY LOCAL"], "team/secret/**", "", &[("ann", "r")]),
+            ],
+            &[],
+        );
+        let (ann, member) = (user("ann", &[], false), user("bob", &["team"], false));
+        let write = Actions::READ.or(Actions::WRITE).or(Actions::DELETE);
+        for (who, key, at, expected) in [
+            (&ann, "r", "team/app", Actions::READ),
+            (&ann, "r", "team", Actions::READ),
+            (&ann, "r", "other", Actions::NONE),
+            (&ann, "r", "team/secret/a", Actions::READ),
+            (&ann, "other", "team/secret", Actions::READ),
+            (&ann, "r", "team/private", Actions::NONE),
+            (&ann, "other", "team/app", Actions::NONE),
+            (&member, "r", "team/app", write),
+            (&member, "r", "team/secret/a", Actions::NONE),
+            (&member, "other", "team/secret/a", Actions::NONE),
+        ] {
+            let rights = permissions.rights(who);
+            assert_eq!(rights.allowed(&repo(key), &name(at)), expected, "{who} {key} {at}");
+            assert!(rights.allow(&repo(key), &name(at), expected), "{who} {key} {at}");
+        }
+        let (ann, member) = (permissions.rights(&ann), permissions.rights(&member));
+        assert!(ann.may_annotate(&repo("r"), &name("team/app")));
+        assert!(!ann.may_annotate(&repo("r"), &name("team/secret/a")), "the other target does not give it");
+        assert!(member.may_annotate(&repo("r"), &name("team/app")), "who pushes may");
+        assert!(!ann.read_everything_in(&repo("r")) && !ann.read_nothing_in(&repo("other")));
+        assert!(member.write_something_in(&repo("r")) && !member.write_something_in(&repo("other")));
+        assert_eq!(
+            permissions.rights(&Identity::Anonymous).allowed(&repo("r"), &name("team/app")),
+            Actions::NONE
+        );
+    }
+
+    #[test]
+    fn patterns_are_over_paths_as_the_repository_has_them() {
+        let permissions = compile_targets(
+            vec![target(
+                &["old", "new"],
+                "repositories/jfrog/**,repositories/library/x",
+                "",
+                &[("ann", "r")],
+            )],
+            &["old"],
+        );
+        let rights = permissions.rights(&user("ann", &[], false));
+        for (key, at, may) in [
+            ("old", "jfrog/ubuntu", true),
+            ("old", "x", true),
+            ("old", "library/x", true),
+            ("old", "repositories/jfrog/ubuntu", false),
+            ("new", "jfrog/ubuntu", false),
+            ("new", "x", false),
+            ("new", "repositories/jfrog/ubuntu", true),
+        ] {
+            assert_eq!(rights.may_read(&repo(key), &name(at)), may, "{key} {at}");
+        }
+    }
+
+    #[test]
+    fn who_manages_all_of_a_target_may_give_it_to_others() {
+        let permissions = compile_targets(
+            vec![
+                target(&["all"], "**", "", &[("ann", "m")]),
+                target(&["some"], "a/**", "", &[("ann", "m")]),
+                target(&["most"], "**/*", "a/**", &[("ann", "mr")]),
+            ],
+            &[],
+        );
+        let rights = permissions.rights(&user("ann", &[], false));
+        assert_eq!(rights.allowed(&repo("some"), &name("a/b")), Actions::ALL);
+        for (key, everything) in [("all", true), ("some", false), ("most", false), ("none", false)] {
+            assert_eq!(rights.manage_everything_in(&repo(key)), everything, "{key}");
+            assert_eq!(rights.read_everything_in(&repo(key)), everything, "{key}");
+            let grant = permission(&Grantee::Anonymous, key, "a/b", Actions::READ).grant;
+            assert_eq!(rights.manage_all_of(&grant), everything, "{key}");
+        }
+        let everywhere = permission(&Grantee::Anonymous, "**", "a", Actions::READ).grant;
+        assert!(!rights.manage_all_of(&everywhere) && rights.manage_something());
+        let any = compile_targets(vec![target(&["ANY"], "", "", &[("ann", "m")])], &[]);
+        assert!(any.rights(&user("ann", &[], false)).manage_all_of(&everywhere));
+    }
+
     #[test]
     fn rights_from_several_permissions_add_up() {
         let (ann, team) = (
             Grantee::User(UserName::parse("ann").unwrap()),
             Grantee::Group(GroupName::parse("team").unwrap()),
         );
-        let permissions = Permissions::compile(&[
+        let permissions = compile(&[
             permission(&ann, "a", "**", Actions::READ),
             permission(&team, "*", "x/*", Actions::WRITE),
         ]);
@@ -314,7 +600,7 @@ mod tests {
 
     #[test]
     fn a_listing_knows_when_it_needs_no_filter_and_when_it_is_empty() {
-        let permissions = Permissions::compile(&[
+        let permissions = compile(&[
             permission(&Grantee::Anonymous, "open", "**", Actions::READ),
             permission(&Grantee::Anonymous, "some", "a/**", Actions::READ),
             permission(&Grantee::Anonymous, "drop", "**", Actions::WRITE),
@@ -334,7 +620,7 @@ mod tests {
     #[test]
     fn who_manages_may_do_the_rest_and_give_it_to_others() {
         let ann = Grantee::User(UserName::parse("ann").unwrap());
-        let permissions = Permissions::compile(&[
+        let permissions = compile(&[
             permission(&ann, "docker-*", "team/**", Actions::MANAGE),
             permission(&ann, "docker-own", "**", Actions::MANAGE),
             permission(&ann, "docker-own", "read", Actions::READ),
@@ -404,7 +690,7 @@ mod tests {
                 .filter(|permission| holds(&permission.grant.grantee) && permission.grant.covers(&key, &at))
                 .fold(Actions::NONE, |sum, permission| sum.or(permission.actions));
             let expected = if expected.manage { Actions::ALL } else { expected };
-            let rights = Permissions::compile(&permissions).rights(&who);
+            let rights = compile(&permissions).rights(&who);
             prop_assert_eq!(rights.allowed(&key, &at), expected);
             prop_assert_eq!(rights.may_read(&key, &at), expected.read);
             if rights.read_everything_in(&key) {

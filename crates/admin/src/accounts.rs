@@ -2,10 +2,8 @@
 //! kept of them is made in `supercargo-access`.
 
 use futures_util::{StreamExt as _, stream};
-use supercargo_access::{
-    Htpasswd, HtpasswdRefused, HtpasswdUser, Passwords, Secret, check_new_password, token,
-};
-use supercargo_model::account::{GroupName, PasswordHash, TokenId, TokenKind, UserName};
+use supercargo_access::{Htpasswd, HtpasswdRefused, HtpasswdUser, Passwords, Secret};
+use supercargo_model::account::{GroupName, PasswordHash, UserName};
 use supercargo_registry::{Caller, Error, Registry};
 
 use crate::api::{
@@ -17,14 +15,7 @@ use crate::api::{
 /// # Errors
 /// [`Error::Invalid`] for one that is too short or too long, [`Error::Busy`] where too many are hashed at once.
 pub async fn hash(passwords: &Passwords, password: String) -> Result<PasswordHash, Error> {
-    let password = Secret::new(password);
-    check_new_password(&password).map_err(|e| Error::Invalid(e.to_string()))?;
-    passwords.hash(password).await.map_err(|error| match error {
-        supercargo_access::PasswordError::Busy => {
-            Error::Busy { retry_after: std::time::Duration::from_secs(1) }
-        }
-        other => Error::Internal(other.to_string()),
-    })
+    supercargo_http::accounts::hash(passwords, Secret::new(password)).await
 }
 
 /// A user.
@@ -165,19 +156,10 @@ pub async fn issue_token(
     user: &UserName,
     wanted: &NewToken,
 ) -> Result<IssuedToken, Error> {
-    let now = registry.now();
-    let minted = token::mint(TokenKind::Access, now).map_err(|e| Error::Internal(e.to_string()))?;
-    let id: TokenId = minted.id;
-    registry
-        .issue_access_token(
-            caller,
-            id,
-            user.clone(),
-            wanted.description.clone(),
-            minted.secret_sha256,
-            wanted.lasts().map(|lasts| now.plus(lasts)),
-        )
-        .await?;
+    let (description, lasts) = (wanted.description.clone(), wanted.lasts());
+    let (id, secret) =
+        supercargo_http::accounts::issue_access_token(registry, caller, user.clone(), description, lasts)
+            .await?;
     let token = registry.token(id)?.ok_or(Error::TokenUnknown(id))?;
-    Ok(IssuedToken { token: TokenInfo::new(id, token), secret: minted.text.expose().to_owned() })
+    Ok(IssuedToken { token: TokenInfo::new(id, token), secret: secret.expose().to_owned() })
 }

@@ -14,20 +14,25 @@ pub mod edge;
 pub mod error;
 mod gate;
 mod promote;
+pub mod proxy;
+mod raw;
 mod respond;
 mod route;
 mod search;
+pub mod setup;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
+use serde::de::DeserializeOwned;
 use supercargo_access::Authority;
 use supercargo_http::body::BodyStream;
 use supercargo_http::request;
@@ -39,6 +44,7 @@ use crate::error::{Code, Failure};
 use crate::gate::Admitted;
 use crate::route::Route;
 pub use crate::route::is_beside_the_protocols;
+use crate::setup::ways::Reached;
 
 /// Where the surface stands, where nothing else is configured.
 pub const DEFAULT_CONTEXT: &str = "/artifactory";
@@ -58,6 +64,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// What all paths begin with: a slash and a segment, or several, without a slash behind; or nothing.
     pub context: String,
+    /// How clients reach the registry, for those who ask how.
+    pub reached: Reached,
 }
 
 /// A router that serves everything below the context root, for merging into a listener's.
@@ -89,6 +97,12 @@ struct Asked {
 }
 
 impl Asked {
+    /// The parameters of the query.
+    fn parameters<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let parameters: Result<Query<T>, _> = Query::try_from_uri(&self.parts.uri);
+        parameters.map(|Query(it)| it).map_err(|error| Failure::invalid(error.body_text()))
+    }
+
     /// An operation that nothing answers yet.
     fn unanswered(&self) -> Failure {
         Failure::new(Code::NotFound)
@@ -147,21 +161,21 @@ impl Surface {
             | Route::RevokeAccessToken => Err(asked.unanswered()),
             Route::Promote { repository } => promote::promote(self, &asked, repository).await,
             Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
-            Route::GetItem { .. }
-            | Route::SetProperties { .. }
-            | Route::RemoveProperties { .. }
-            | Route::UpdateProperties { .. } => Err(asked.unanswered()),
-            Route::GetFile { .. } | Route::PutFile { .. } | Route::DeleteItem { .. } => {
-                Err(asked.unanswered())
-            }
+            Route::GetItem { item, part } => storage::get(self, &asked, item, *part).await,
+            Route::SetProperties { item } => storage::properties::set(self, &asked, item).await,
+            Route::RemoveProperties { item } => storage::properties::remove(self, &asked, item).await,
+            Route::UpdateProperties { item } => storage::properties::update(self, &asked, item).await,
+            Route::GetFile { item } => raw::get(self, &asked, item).await,
+            Route::PutFile { item } => Err(raw::put(&asked, item)),
+            Route::DeleteItem { item } => raw::delete(self, &asked, item).await,
             Route::SearchProperties => search::properties(self, &asked).await,
             Route::SearchNames => search::names(self, &asked).await,
             Route::SearchChecksums => search::checksums(self, &asked).await,
             Route::SearchAql => search::aql(self, &asked).await,
-            Route::GetSetup { .. } => Err(asked.unanswered()),
-            Route::GetWebServer | Route::SetWebServer | Route::GetProxyConfig { .. } => {
-                Err(asked.unanswered())
-            }
+            Route::GetSetup { repository } => setup::answer::answer(self, &asked, repository).await,
+            Route::GetWebServer => proxy::answer::web_server(self),
+            Route::SetWebServer => Err(proxy::answer::set_elsewhere()),
+            Route::GetProxyConfig { server } => proxy::answer::configuration(self, &asked, server),
         }
     }
 }

@@ -5,9 +5,9 @@ use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
-use supercargo_access::{Authority, Credentials, Method, PasswordError, Secret, check_new_password};
+use supercargo_access::{Credentials, Method, Secret};
 use supercargo_eventlog::{Actor, Api};
-use supercargo_http::{request, response};
+use supercargo_http::{accounts, request, response};
 use supercargo_model::account::UserName;
 
 use crate::error::{Code, Failure};
@@ -72,22 +72,10 @@ pub(crate) async fn change(
     let user = UserName::parse(user).map_err(|_| Failure::new(Code::UserUnknown))?;
     let sent: SentUser = serde_json::from_slice(sent).map_err(|_| Failure::new(Code::ImageJsonInvalid))?;
     let password = sent.password.ok_or_else(|| Failure::new(Code::DataInvalid))?;
-    let hash = hash(authority, Secret::new(password)).await?;
+    let hash = accounts::hash(authority.passwords(), Secret::new(password)).await?;
     let caller = request::caller(parts, Api::DockerV1, Actor::User(own.to_string()));
     surface.registry.set_password(&caller, user, Some(hash)).await?;
     Ok(response::empty(StatusCode::NO_CONTENT))
-}
-
-async fn hash(
-    authority: &Authority,
-    password: Secret,
-) -> Result<supercargo_model::account::PasswordHash, Failure> {
-    check_new_password(&password)
-        .map_err(|refused| Failure::new(Code::ArgumentInvalid).message(refused.to_string()))?;
-    authority.passwords().hash(password).await.map_err(|error| match error {
-        PasswordError::Busy => Failure::retry_after(Code::Unavailable, std::time::Duration::from_secs(1)),
-        error => Failure::internal(error.to_string()),
-    })
 }
 
 /// The name and password of a request. Nothing else is a login.

@@ -644,6 +644,13 @@ pub enum Event {
         /// Its name.
         target: PermissionTargetName,
     },
+    /// What a group is for is said otherwise.
+    GroupDescribed {
+        /// The group.
+        group: GroupName,
+        /// What it is for.
+        description: String,
+    },
 }
 
 impl Event {
@@ -690,11 +697,12 @@ impl Event {
             Event::UserDescribed { .. } => "UserDescribed",
             Event::PermissionTargetSet { .. } => "PermissionTargetSet",
             Event::PermissionTargetRemoved { .. } => "PermissionTargetRemoved",
+            Event::GroupDescribed { .. } => "GroupDescribed",
         }
     }
 
     /// Every variant's name, in the order of their numbers.
-    pub const KINDS: [&'static str; 40] = [
+    pub const KINDS: [&'static str; 41] = [
         "RepositoryCreated",
         "RepositoryConfigured",
         "RepositoryRemoved",
@@ -735,6 +743,7 @@ impl Event {
         "UserDescribed",
         "PermissionTargetSet",
         "PermissionTargetRemoved",
+        "GroupDescribed",
     ];
 
     /// The repository that the event is about, where it is about one.
@@ -813,6 +822,7 @@ impl Event {
                 | Event::UserDescribed { .. }
                 | Event::PermissionTargetSet { .. }
                 | Event::PermissionTargetRemoved { .. }
+                | Event::GroupDescribed { .. }
         )
     }
 

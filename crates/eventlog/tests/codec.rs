@@ -331,6 +331,10 @@ fn event() -> impl Strategy<Value = Event> {
         (target(), permissions())
             .prop_map(|(target, permissions)| Event::PermissionTargetSet { target, permissions }),
         target().prop_map(|target| Event::PermissionTargetRemoved { target }),
+        ("g[a-z]{0,9}", text()).prop_map(|(group, description)| {
+            let group = group.parse().unwrap();
+            Event::GroupDescribed { group, description }
+        }),
     ]
 }
 

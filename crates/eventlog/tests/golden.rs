@@ -412,6 +412,13 @@ fn samples_of_version_4() -> Vec<(&'static str, Event)> {
             Event::PermissionTargetSet { target: target(), permissions: PermissionTarget::default() },
         ),
         ("PermissionTargetRemoved", Event::PermissionTargetRemoved { target: target() }),
+        (
+            "GroupDescribed",
+            Event::GroupDescribed {
+                group: GroupName::parse("builders").unwrap(),
+                description: "Those who run it".to_owned(),
+            },
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! What lives here knows no protocol: no path, no error code, no shape of an answer. Those are the surfaces', which
 //! differ in them and in little else.
 
+pub mod accounts;
 pub mod body;
 pub mod etag;
 pub mod login;

@@ -23,6 +23,12 @@ pub const MANIFEST_REFERENCES_MAX: usize = 16 * 1024;
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// Most patterns in the rules of one repository: each push is compared with all of them.
 pub const RULE_PATTERNS_MAX: usize = 100;
+/// Most bytes of settings that a repository keeps for others, names and values together.
+pub const REPOSITORY_ATTRIBUTES_BYTES_MAX: usize = 16 * 1024;
+/// Most patterns of a permission target: each question about what it covers is compared with all of them.
+pub const TARGET_PATTERNS_MAX: usize = 100;
+/// Longest address that a user can be written to at, in bytes (RFC 5321, section 4.5.3.1.3).
+pub const EMAIL_BYTES_MAX: usize = 254;
 /// Most tags that one listing page holds, also where the client asks for more.
 pub const PAGE_ENTRIES_MAX: usize = 10_000;
 /// Largest JSON of a V1 image, in bytes.

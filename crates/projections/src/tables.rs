@@ -555,6 +555,13 @@ pub mod prefix {
         out
     }
 
+    /// The names of a repository that hold something, or did.
+    pub fn name_ids(repository: &RepoKey) -> Vec<u8> {
+        let mut out = vec![number::NAME_IDS];
+        out.text(repository.as_str());
+        out
+    }
+
     /// All blobs, and their holders between them.
     pub fn blobs() -> Vec<u8> {
         vec![number::BLOBS]

@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering;
 use supercargo_eventlog::event::TokenUse;
 use supercargo_model::Timestamp;
 use supercargo_model::account::{
-    Actions, Grant, GroupName, PasswordHash, Permission, Token, TokenId, TokenKind, User, UserName,
+    Actions, Grant, GroupName, PasswordHash, Permission, PermissionTarget, PermissionTargetName, Token,
+    TokenId, TokenKind, User, UserName,
 };
 use supercargo_projections::tables::{
-    GroupRow, Groups, Members, Memberships, Permissions, Tokens, TokensOf, Users, prefix,
+    GroupRow, Groups, Members, Memberships, PermissionTargets, Permissions, Tokens, TokensOf, Users, prefix,
 };
 use supercargo_projections::{Tracked, prefix_end};
 
-use crate::command::{AccountCommand, Command};
+use crate::command::{AccountCommand, Command, GroupSettings, UserSettings};
 use crate::ledger::Payload;
 use crate::registry::{Caller, Registry};
 use crate::{Error, Result};
@@ -216,7 +217,61 @@ impl Registry {
         self.account(caller, AccountCommand::RemovePermission { grant }).await
     }
 
-    /// Moves whenever a user, group, token or permission changed. What was read after asking is at least as new.
+    /// Brings a user to these settings, all at once. `make`: also one that is not there.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::GroupUnknown`], [`Error::LastAdministrator`]; [`Error::Invalid`] for an address that
+    /// is none, and for a service account's password; those of a commit.
+    pub async fn save_user(
+        &self,
+        caller: &Caller,
+        user: UserName,
+        make: bool,
+        settings: UserSettings,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::SaveUser { user, make, settings }).await
+    }
+
+    /// Brings a group to these settings, all at once. `make`: also one that is not there.
+    ///
+    /// # Errors
+    /// [`Error::GroupUnknown`], [`Error::UserUnknown`], [`Error::Invalid`], and those of a commit.
+    pub async fn save_group(
+        &self,
+        caller: &Caller,
+        group: GroupName,
+        make: bool,
+        settings: GroupSettings,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::SaveGroup { group, make, settings }).await
+    }
+
+    /// Makes a permission target, or has it say something else.
+    ///
+    /// # Errors
+    /// [`Error::UserUnknown`], [`Error::GroupUnknown`]; [`Error::Invalid`] for too many patterns; those of a commit.
+    pub async fn set_permission_target(
+        &self,
+        caller: &Caller,
+        target: PermissionTargetName,
+        permissions: PermissionTarget,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::SetPermissionTarget { target, permissions }).await
+    }
+
+    /// Takes a permission target away.
+    ///
+    /// # Errors
+    /// [`Error::PermissionTargetUnknown`], and those of a commit.
+    pub async fn remove_permission_target(
+        &self,
+        caller: &Caller,
+        target: PermissionTargetName,
+    ) -> Result<()> {
+        self.account(caller, AccountCommand::RemovePermissionTarget { target }).await
+    }
+
+    /// Moves whenever a user, group, token, permission or repository changed. What was read after asking is at least as new.
     pub fn accounts_epoch(&self) -> u64 {
         self.accounts_epoch.load(Ordering::Acquire)
     }
@@ -300,6 +355,23 @@ impl Registry {
             found.push((id, token));
         }
         Ok(found)
+    }
+
+    /// All permission targets, by name.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn permission_targets(&self) -> Result<Vec<(PermissionTargetName, PermissionTarget)>> {
+        self.all::<PermissionTargets>(&prefix::permission_targets())
+    }
+
+    /// A permission target.
+    ///
+    /// # Errors
+    /// [`Error::PermissionTargetUnknown`].
+    pub fn permission_target(&self, name: &PermissionTargetName) -> Result<PermissionTarget> {
+        let found = self.snapshot()?.get::<PermissionTargets>(name).map_err(Error::internal)?;
+        found.ok_or_else(|| Error::PermissionTargetUnknown(name.clone()))
     }
 
     /// All permissions, by whom they are given to.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use supercargo_eventlog::event::{CollectedBlob, CollectedContents, Rot, TokenUse};
 use supercargo_eventlog::{Event, PackedLayer, RepositoryConfig, V1Image};
-use supercargo_model::account::{Actions, Grant, GroupName, PasswordHash, TokenId, TokenKind, UserName};
+use supercargo_model::account::{
+    Actions, Grant, GroupName, PasswordHash, PermissionTarget, PermissionTargetName, TokenId, TokenKind,
+    UserName,
+};
 use supercargo_model::tree::TreePath;
 use supercargo_model::{Digest, ImageId, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
@@ -86,11 +89,6 @@ pub(crate) enum Command {
         path: TreePath,
         eyes: Reach,
         hands: Reach,
-    },
-    RecordHashes {
-        digest: Digest,
-        md5: [u8; 16],
-        sha1: [u8; 20],
     },
     Collect {
         policy: GcPolicy,
@@ -267,6 +265,49 @@ pub(crate) enum AccountCommand {
     RemovePermission {
         grant: Grant,
     },
+    /// Brings a user to these settings, at once. `make`: also one that is not there.
+    SaveUser {
+        user: UserName,
+        make: bool,
+        settings: UserSettings,
+    },
+    /// Brings a group to these settings, at once. `make`: also one that is not there.
+    SaveGroup {
+        group: GroupName,
+        make: bool,
+        settings: GroupSettings,
+    },
+    SetPermissionTarget {
+        target: PermissionTargetName,
+        permissions: PermissionTarget,
+    },
+    RemovePermissionTarget {
+        target: PermissionTargetName,
+    },
+}
+
+/// What a user is to be; what is `None` stays as it is, and is as little as possible where the user is made.
+#[derive(Debug, Clone, Default)]
+pub struct UserSettings {
+    /// Whether it may do everything.
+    pub administrator: Option<bool>,
+    /// Whether it is locked out.
+    pub disabled: Option<bool>,
+    /// Its password's hash, or that it has none.
+    pub password: Option<Option<PasswordHash>>,
+    /// Where it can be written to, or that this is not known.
+    pub email: Option<Option<String>>,
+    /// The groups that it is in, and no other.
+    pub groups: Option<Vec<GroupName>>,
+}
+
+/// What a group is to be; what is `None` stays as it is, and is nothing where the group is made.
+#[derive(Debug, Clone, Default)]
+pub struct GroupSettings {
+    /// What it is for.
+    pub description: Option<String>,
+    /// The users in it, and no other.
+    pub members: Option<Vec<UserName>>,
 }
 
 /// How long what nothing refers to is kept.
@@ -403,6 +444,8 @@ impl AccountCommand {
                 | AccountCommand::RevokeToken { .. }
                 | AccountCommand::RemoveEndedTokens
                 | AccountCommand::RemovePermission { .. }
+                | AccountCommand::SaveUser { make: false, .. }
+                | AccountCommand::RemovePermissionTarget { .. }
         )
     }
 }

@@ -55,7 +55,6 @@ pub(crate) fn decide(
         Command::DeleteItem { repository, path, eyes, hands } => {
             tree::delete(view, repository, path, eyes, hands)
         }
-        Command::RecordHashes { digest, md5, sha1 } => tree::record_hashes(view, *digest, *md5, *sha1),
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),
         Command::Promote(promotion) => promote::promote(view, promotion),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use supercargo_blobs::StoreError;
 use supercargo_eventlog::DockerApiVersion;
-use supercargo_model::account::{GroupName, TokenId, UserName};
+use supercargo_model::account::{GroupName, PermissionTargetName, TokenId, UserName};
 use supercargo_model::tree::TreePath;
 use supercargo_model::v1::ImageJsonError;
 use supercargo_model::{Digest, ImageId, ManifestError, RepoKey, RepoName, Tag, limits};
@@ -115,6 +115,9 @@ pub enum Error {
     /// No such permission.
     #[error("there is no such permission")]
     PermissionUnknown,
+    /// No such permission target.
+    #[error("there is no permission target {0}")]
+    PermissionTargetUnknown(PermissionTargetName),
     /// Nobody would be left to administer the registry.
     #[error("{0} is the last administrator: make another first")]
     LastAdministrator(UserName),

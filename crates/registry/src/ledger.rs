@@ -264,7 +264,10 @@ impl Writer {
                     self.next += records;
                     self.last_at = group.records.last().map_or(self.last_at, |record| record.at);
                     self.parts.hot.changed(group.records.iter().map(|record| &record.event));
-                    if group.records.iter().any(|record| record.event.changes_rights()) {
+                    if group.records.iter().any(|record| {
+                        // What a permission target is about depends on where a repository keeps its names.
+                        record.event.changes_rights() || record.event.is_of_repository()
+                    }) {
                         self.parts.accounts_epoch.fetch_add(1, Ordering::Release);
                     }
                     if group.records.iter().any(|record| record.event.is_of_repository()) {

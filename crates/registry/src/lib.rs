@@ -35,7 +35,7 @@ pub mod tree;
 pub mod v1;
 mod verify;
 
-pub use command::{Collected, GcPolicy, PromotedTag};
+pub use command::{Collected, GcPolicy, GroupSettings, PromotedTag, UserSettings};
 pub use condition::{Condition, Expected};
 pub use error::Error;
 pub use folder::{DATABASE_FILE, DataFolder, OpenError};

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use supercargo_eventlog::ContentRules;
-use supercargo_model::{Digest, Manifest, Pattern, RepoKey, RepoName, Tag};
+use supercargo_eventlog::{ContentRules, RepositoryConfig};
+use supercargo_model::{Digest, Manifest, PathPattern, Pattern, RepoKey, RepoName, Tag};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{NameId, NameUsage, UsageByRepository};
 
@@ -62,6 +62,16 @@ pub enum Broken {
         /// The limit, in bytes.
         max: u64,
     },
+    /// A path that may not be pushed to.
+    #[error("{path} may not be pushed to here: {}", why(includes, excludes))]
+    PathExcluded {
+        /// The path in the repository's tree.
+        path: String,
+        /// Which paths may be.
+        includes: Vec<PathPattern>,
+        /// Which may not.
+        excludes: Vec<PathPattern>,
+    },
     /// No room is left of a quota.
     #[error(
         "{of} may hold {quota} bytes and holds {used}, which leaves no room for this: delete what is not needed, and \
@@ -83,6 +93,32 @@ fn list(patterns: &[Pattern]) -> String {
 
 fn any_matches(patterns: &[Pattern], text: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
+}
+
+fn why(includes: &[PathPattern], excludes: &[PathPattern]) -> String {
+    let list = |patterns: &[PathPattern]| {
+        let texts: Vec<&str> = patterns.iter().map(PathPattern::as_str).collect();
+        texts.join(", ")
+    };
+    match (includes, excludes) {
+        (includes, []) => format!("it takes one of {}", list(includes)),
+        ([], excludes) => format!("it is one of {}", list(excludes)),
+        _ => format!("it takes one of {}, and none of {}", list(includes), list(excludes)),
+    }
+}
+
+/// Refuses a file of the tree that may not be pushed to.
+pub(crate) fn check_path(config: &RepositoryConfig, path: impl FnOnce() -> String) -> Result<(), Broken> {
+    let (includes, excludes) = (&config.includes, &config.excludes);
+    if includes.is_empty() && excludes.is_empty() {
+        return Ok(());
+    }
+    let path = path();
+    let any = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.matches(&path));
+    if (includes.is_empty() || any(includes)) && !any(excludes) {
+        return Ok(());
+    }
+    Err(Broken::PathExcluded { path, includes: includes.clone(), excludes: excludes.clone() })
 }
 
 /// Refuses a manifest that is of a kind or size that is not taken.

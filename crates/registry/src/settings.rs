@@ -1,6 +1,8 @@
 //! Changes of a repository's settings, as they are asked for: of what is there at that moment, so that two who
 //! change different things at the same time both get what they want. What the settings mean is said elsewhere.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use supercargo_eventlog::{ContentRules, DockerApiVersion, LoginMethod, NameQuota, RepositoryConfig};
 use supercargo_model::{PathPattern, Pattern};
@@ -42,7 +44,8 @@ pub struct RepositoryChange {
     /// Which paths of its tree may not be pushed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excludes: Option<Vec<PathPattern>>,
-    /// Settings that others know of it, with their values as JSON: in place of all that there are.
+    /// Settings that others know of it, with their values as JSON: in place of those of the same names. `null` takes one
+    /// away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<(String, String)>>,
 }
@@ -94,6 +97,13 @@ impl RulesChange {
     }
 }
 
+/// Sorted, each name once; what is `null` is gone.
+fn merged(known: Vec<(String, String)>, changed: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut all: BTreeMap<String, String> = known.into_iter().chain(changed).collect();
+    all.retain(|_, value| value != "null");
+    all.into_iter().collect()
+}
+
 impl RepositoryChange {
     /// The settings after the change.
     pub fn apply(self, config: RepositoryConfig) -> RepositoryConfig {
@@ -111,7 +121,7 @@ impl RepositoryChange {
             max_unique_tags: self.max_unique_tags.unwrap_or(config.max_unique_tags),
             includes: self.includes.unwrap_or(config.includes),
             excludes: self.excludes.unwrap_or(config.excludes),
-            attributes: self.attributes.unwrap_or(config.attributes),
+            attributes: merged(config.attributes, self.attributes.unwrap_or_default()),
         }
     }
 }

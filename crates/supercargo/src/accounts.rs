@@ -9,8 +9,9 @@ use std::time::Duration;
 use supercargo_access::oidc::{Provider, ProviderSettings};
 use supercargo_access::{
     Authority, AuthoritySettings, Directory, DirectoryError, Passwords, Secret, SessionKey, SigningKeys,
-    token,
+    Targets, token,
 };
+use supercargo_eventlog::DockerApiVersion;
 use supercargo_eventlog::event::TokenUse;
 use supercargo_model::Timestamp;
 use supercargo_model::account::{GroupName, Permission, Token, TokenId, TokenKind, User, UserName};
@@ -43,6 +44,16 @@ impl Directory for Recorded {
 
     fn permissions(&self) -> Result<Vec<Permission>, DirectoryError> {
         self.0.permissions().map_err(DirectoryError::new)
+    }
+
+    fn targets(&self) -> Result<Targets, DirectoryError> {
+        let targets = self.0.permission_targets().map_err(DirectoryError::new)?;
+        let repositories = self.0.repositories().map_err(DirectoryError::new)?.into_iter();
+        let v1 = repositories.filter(|info| info.config.docker_api_version == DockerApiVersion::V1);
+        Ok(Targets {
+            targets: targets.into_iter().map(|(_, target)| target).collect(),
+            v1_repositories: v1.map(|info| info.key).collect(),
+        })
     }
 
     fn epoch(&self) -> u64 {

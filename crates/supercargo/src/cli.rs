@@ -70,6 +70,8 @@ enum Command {
     Token(commands::account::TokenCommand),
     #[command(subcommand)]
     Permission(commands::account::PermissionCommand),
+    Setup(commands::setup::Args),
+    ProxyConfig(commands::proxy_config::Args),
     #[command(subcommand)]
     Config(commands::config::Command),
 }
@@ -98,6 +100,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Group(command) => commands::account::run_group(command, &common),
         Command::Token(command) => commands::account::run_token(command, &common),
         Command::Permission(command) => commands::account::run_permission(command, &common),
+        Command::Setup(args) => commands::setup::run(args, &common),
+        Command::ProxyConfig(args) => commands::proxy_config::run(args, &common),
         Command::Config(command) => commands::config::run(command, &common),
     };
     match outcome {

@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod metrics;
 mod output;
+mod reached;
 mod telemetry;
 mod tls;
 

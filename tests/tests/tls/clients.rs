@@ -126,12 +126,12 @@ fn docker_with_the_authority_where_it_looks() {
     let contents: Files = [("x".to_owned(), random.bytes(300_000))].into();
     let image = format!("{TRUSTING_HOST}:{port}/docker/image:1");
     {
-        let stranger = Docker::start_trusting(port, None);
+        let stranger = Docker::start_trusting(&[port], None);
         stranger.import(&contents, &image);
         let refusal = run_to_fail(&mut stranger.command(&["push", &image]));
         assert!(refusal.contains("certificate"), "{refusal}");
     }
-    let docker = Docker::start_trusting(port, Some(&made_authority(&server)));
+    let docker = Docker::start_trusting(&[port], Some(&made_authority(&server)));
     docker.import(&contents, &image);
     let pushed = docker.push(&image);
     docker.run(&["image", "rm", &image]);

@@ -362,7 +362,7 @@ fn docker_logs_in() {
     );
     guarded.user("writer", "team/**", "read,write");
     let port = guarded.server.next_address().port();
-    let docker = Docker::start_trusting(port, Some(&made_authority(&guarded.server)));
+    let docker = Docker::start_trusting(&[port], Some(&made_authority(&guarded.server)));
     let contents: Files = [("x".to_owned(), random.bytes(300_000))].into();
     for method in ["token", "basic"] {
         guarded.set_login(method);

@@ -7,6 +7,7 @@ mod certificates;
 mod client_certificates;
 mod clients;
 mod connections;
+mod generated;
 mod http2;
 mod logins;
 mod proxy;

@@ -1,56 +1,36 @@
 //! nginx in front, which speaks TLS to clients and plain HTTP to the server: what they are told holds out there.
 
 use std::path::Path;
-use std::time::Duration;
 
 use supercargo_tests::accounts::{Guarded, PASSWORD};
 use supercargo_tests::docker::{Docker, TRUSTING_HOST};
 use supercargo_tests::files::Files;
-use supercargo_tests::http::connect;
 use supercargo_tests::image::write_layout;
-use supercargo_tests::process::Process;
 use supercargo_tests::program::{require, run, skopeo};
+use supercargo_tests::proxy::{Program, Proxy};
 use supercargo_tests::server::path_text;
 use supercargo_tests::tls::Authority;
-use supercargo_tests::{Image, Random, Server, wait_until};
+use supercargo_tests::{Image, Random, Server};
 
 use crate::logins::docker_story;
 use crate::{free_port, trusting};
 
 /// Starts nginx, which passes on what comes to each of the ports with these lines of its configuration.
-fn nginx(folder: &Path, server: &Server, ports: &[(u16, &str)]) -> Process {
-    let (folder, address) = (path_text(folder), server.address());
+fn nginx(folder: &Path, server: &Server, ports: &[(u16, &str)]) -> Proxy {
+    let (place, address) = (path_text(folder), server.address());
     let servers: String = ports
         .iter()
         .map(|(port, headers)| {
             format!(
                 "server {{ listen [::1]:{port} ssl http2; listen 127.0.0.1:{port} ssl http2;
-                    ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
+                    ssl_certificate {place}/tls.crt; ssl_certificate_key {place}/tls.key;
                     client_max_body_size 0; proxy_request_buffering off; proxy_http_version 1.1;
                     location / {{ proxy_pass http://{address}; {headers} }} }}\n"
             )
         })
         .collect();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    let config = format!(
-        "daemon off; user root; pid {folder}/pid; error_log stderr;
-        events {{}}
-        http {{ access_log off; {temporary} {servers} }}"
-    );
-    let file = format!("{folder}/nginx.conf");
-    std::fs::write(&file, config).unwrap();
-    let mut command = require("nginx");
-    // Before it has read its configuration it would write to the system's log.
-    command.args(["-e", "stderr", "-c", &file]);
-    let mut process = Process::start("nginx", &command, &Path::new(folder).join("log"), None);
-    wait_until("nginx listens", || {
-        assert!(process.wait(Duration::ZERO).is_none(), "nginx ended");
-        ports.iter().all(|(port, _)| connect(([127, 0, 0, 1], *port).into()).is_ok())
-    });
-    process
+    let ports: Vec<u16> = ports.iter().map(|(port, _)| *port).collect();
+    Program::Nginx.start(folder, &servers, &ports)
 }
 
 #[test]
@@ -117,7 +97,7 @@ fn clients_log_in_and_push_through_nginx() {
     }
 
     let (port, _) = ports[1];
-    let docker = Docker::start_trusting(port, Some(&authority_file));
+    let docker = Docker::start_trusting(&[port], Some(&authority_file));
     let contents: Files = [("x".to_owned(), random.bytes(300_000))].into();
     for method in ["token", "basic"] {
         guarded.set_login(method);

@@ -89,6 +89,14 @@ pub(super) fn group_created<B: Base>(
     state.put::<Groups>(name, GroupRow { description: description.to_owned(), created_at: at });
 }
 
+pub(super) fn group_described<B: Base>(state: &mut Working<B>, name: &GroupName, description: &str) {
+    state.update::<Groups, _>(name, |row| {
+        if let Some(group) = row {
+            description.clone_into(&mut group.description);
+        }
+    });
+}
+
 pub(super) fn group_removed<B: Base>(state: &mut Working<B>, name: &GroupName) {
     state.remove::<Groups>(name);
 }

@@ -190,6 +190,7 @@ pub fn fold<B: Base>(state: &mut Working<B>, record: &Record) {
             state.put::<PermissionTargets>(target, permissions.clone());
         }
         Event::PermissionTargetRemoved { target } => state.remove::<PermissionTargets>(target),
+        Event::GroupDescribed { group, description } => accounts::group_described(state, group, description),
     }
 }
 

@@ -3,19 +3,22 @@
 //! What belongs to a user or a group goes before it does, thing by thing, so that each is found in the log by
 //! its own name. There is always an administrator, once there is any.
 
+use std::collections::BTreeSet;
+
 use supercargo_eventlog::Event;
 use supercargo_eventlog::event::TokenUse;
 use supercargo_model::account::{
-    Grant, Grantee, GroupName, PasswordHash, TokenId, TokenKind, User, UserName,
+    Grant, Grantee, GroupName, PasswordHash, PermissionTarget, PermissionTargetName, TokenId, TokenKind,
+    User, UserName,
 };
 use supercargo_model::{Timestamp, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Administrators, Groups, Members, Memberships, Permissions, Tokens, TokensByExpiry, TokensOf, Users,
-    prefix,
+    Administrators, Groups, Members, Memberships, PermissionTargets, Permissions, Tokens, TokensByExpiry,
+    TokensOf, Users, prefix,
 };
 
-use crate::command::AccountCommand;
+use crate::command::{AccountCommand, GroupSettings, UserSettings};
 use crate::{Error, Result};
 
 /// Tokens that ended by themselves and are taken away by one command.
@@ -78,6 +81,15 @@ pub(super) fn decide(view: &mut impl Rows, command: &AccountCommand, now: Timest
         AccountCommand::RemovePermission { grant } => match view.row::<Permissions>(grant) {
             Some(_) => Ok(vec![Event::PermissionRemoved { grant: grant.clone() }]),
             None => Err(Error::PermissionUnknown),
+        },
+        AccountCommand::SaveUser { user, make, settings } => save_user(view, user, *make, settings),
+        AccountCommand::SaveGroup { group, make, settings } => save_group(view, group, *make, settings),
+        AccountCommand::SetPermissionTarget { target, permissions } => {
+            set_permission_target(view, target, permissions)
+        }
+        AccountCommand::RemovePermissionTarget { target } => match view.row::<PermissionTargets>(target) {
+            Some(_) => Ok(vec![Event::PermissionTargetRemoved { target: target.clone() }]),
+            None => Err(Error::PermissionTargetUnknown(target.clone())),
         },
     }
 }
@@ -201,8 +213,131 @@ fn remove_user(view: &mut impl Rows, name: &UserName) -> Result<Vec<Event>> {
         groups.into_iter().map(|((_, group), ())| Event::MemberRemoved { group, user: name.clone() }),
     );
     events.extend(permissions(view, &Grantee::User(name.clone())));
+    events.extend(targets_without(view, |target| target.users.retain(|(user, _)| user != name)));
     events.push(Event::UserRemoved { user: name.clone() });
     Ok(events)
+}
+
+/// The change of every permission target that `take` takes somebody out of.
+fn targets_without(view: &mut impl Rows, take: impl Fn(&mut PermissionTarget)) -> Vec<Event> {
+    let all = view.scan_prefix::<PermissionTargets>(&prefix::permission_targets(), None, usize::MAX);
+    let changed = all.into_iter().filter_map(|(target, known)| {
+        let mut permissions = known.clone();
+        take(&mut permissions);
+        (permissions != known).then_some(Event::PermissionTargetSet { target, permissions })
+    });
+    changed.collect()
+}
+
+fn set_permission_target(
+    view: &mut impl Rows,
+    target: &PermissionTargetName,
+    permissions: &PermissionTarget,
+) -> Result<Vec<Event>> {
+    let patterns = permissions.includes.len() + permissions.excludes.len();
+    if patterns > limits::TARGET_PATTERNS_MAX {
+        let max = limits::TARGET_PATTERNS_MAX;
+        return Err(Error::Invalid(format!(
+            "the permission target has {patterns} patterns, and {max} are the most: say more with each, as `**` can"
+        )));
+    }
+    permissions.users.iter().try_for_each(|(name, _)| user(view, name).map(|_| ()))?;
+    permissions.groups.iter().try_for_each(|(name, _)| group(view, name))?;
+    if view.row::<PermissionTargets>(target).as_ref() == Some(permissions) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Event::PermissionTargetSet { target: target.clone(), permissions: permissions.clone() }])
+}
+
+/// Refuses an address that nobody can be written to at.
+fn check_email(email: &str) -> Result<()> {
+    let parts = email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
+    let plain = !email.chars().any(|c| c.is_control() || c.is_whitespace());
+    if parts && plain && email.len() <= limits::EMAIL_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::Invalid("an e-mail address is something@somewhere, without spaces".to_owned()))
+}
+
+fn save_user(
+    view: &mut impl Rows,
+    name: &UserName,
+    make: bool,
+    settings: &UserSettings,
+) -> Result<Vec<Event>> {
+    let known = view.row::<Users>(name);
+    let password = settings.password.as_ref();
+    let mut events = match &known {
+        None if !make => return Err(Error::UserUnknown(name.clone())),
+        None => {
+            let administrator = settings.administrator.unwrap_or_default();
+            let mut events =
+                create_user(view, name, false, administrator, password.and_then(Option::as_ref))?;
+            if settings.disabled == Some(true) {
+                events.push(Event::UserChanged { user: name.clone(), administrator, disabled: true });
+            }
+            events
+        }
+        Some(_) => {
+            let mut events = change_user(view, name, settings.administrator, settings.disabled)?;
+            if let Some(password) = password {
+                events.extend(set_password(view, name, password.as_ref())?);
+            }
+            events
+        }
+    };
+    let known_email = known.and_then(|user| user.email);
+    if let Some(email) = settings.email.as_ref().filter(|email| **email != known_email) {
+        email.as_deref().map_or(Ok(()), check_email)?;
+        events.push(Event::UserDescribed { user: name.clone(), email: email.clone() });
+    }
+    if let Some(wanted) = &settings.groups {
+        wanted.iter().try_for_each(|name| group(view, name))?;
+        let present = view.scan_prefix::<Memberships>(&prefix::memberships(name), None, usize::MAX);
+        let present = present.into_iter().map(|((_, group), ())| group);
+        let (joined, left) = difference(wanted, present.collect());
+        let user = || name.clone();
+        events.extend(left.into_iter().map(|group| Event::MemberRemoved { group, user: user() }));
+        events.extend(joined.into_iter().map(|group| Event::MemberAdded { group, user: user() }));
+    }
+    Ok(events)
+}
+
+fn save_group(
+    view: &mut impl Rows,
+    name: &GroupName,
+    make: bool,
+    settings: &GroupSettings,
+) -> Result<Vec<Event>> {
+    let description = settings.description.as_deref();
+    let mut events = match view.row::<Groups>(name) {
+        None if !make => return Err(Error::GroupUnknown(name.clone())),
+        None => create_group(view, name, description.unwrap_or_default())?,
+        Some(known) => match description.filter(|description| *description != known.description) {
+            Some(description) => {
+                text(description)?;
+                vec![Event::GroupDescribed { group: name.clone(), description: description.to_owned() }]
+            }
+            None => Vec::new(),
+        },
+    };
+    if let Some(wanted) = &settings.members {
+        wanted.iter().try_for_each(|name| user(view, name).map(|_| ()))?;
+        let present = view.scan_prefix::<Members>(&prefix::members(name), None, usize::MAX);
+        let present = present.into_iter().map(|((_, user), ())| user);
+        let (joined, left) = difference(wanted, present.collect());
+        let group = || name.clone();
+        events.extend(left.into_iter().map(|user| Event::MemberRemoved { group: group(), user }));
+        events.extend(joined.into_iter().map(|user| Event::MemberAdded { group: group(), user }));
+    }
+    Ok(events)
+}
+
+/// What is wanted and not present, and what is present and not wanted: each once, in order.
+fn difference<T: Ord + Clone>(wanted: &[T], present: BTreeSet<T>) -> (Vec<T>, Vec<T>) {
+    let wanted: BTreeSet<T> = wanted.iter().cloned().collect();
+    let joined = wanted.difference(&present).cloned().collect();
+    (joined, present.into_iter().filter(|item| !wanted.contains(item)).collect())
 }
 
 fn create_group(view: &mut impl Rows, name: &GroupName, description: &str) -> Result<Vec<Event>> {
@@ -219,6 +354,7 @@ fn remove_group(view: &mut impl Rows, name: &GroupName) -> Result<Vec<Event>> {
     let mut events: Vec<Event> =
         members.into_iter().map(|((group, user), ())| Event::MemberRemoved { group, user }).collect();
     events.extend(permissions(view, &Grantee::Group(name.clone())));
+    events.extend(targets_without(view, |target| target.groups.retain(|(group, _)| group != name)));
     events.push(Event::GroupRemoved { group: name.clone() });
     Ok(events)
 }

@@ -2,15 +2,16 @@
 
 use std::fmt::Display;
 
-use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig, V1Image};
-use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type};
+use supercargo_eventlog::{DockerApiVersion, Event, V1Image};
+use supercargo_model::{Digest, ImageId, Manifest, RepoKey, RepoName, Tag, limits, media_type, tree};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
     Blobs, ContentState, Contents, Images, ImagesById, Layers, Manifests, NameId, References, Source, Tags,
     Views, Wait, prefix,
 };
 
-use super::{manifests, name_id, repository};
+use super::manifests::{self, beyond_the_limit, manifest_file};
+use super::{name_id, repository};
 use crate::command::{Conversion, Decision, Inspected};
 use crate::rules::{self, Room};
 use crate::{Error, Result};
@@ -239,15 +240,19 @@ pub(super) fn set_tag(
     held_in: &[RepoName],
     conversion: Option<&Conversion>,
 ) -> Result<Decision> {
-    let RepositoryConfig { rules, docker_api_version, .. } = repository(view, key)?.config;
-    if conversion.is_none() && docker_api_version != DockerApiVersion::V1 {
+    let config = repository(view, key)?.config;
+    if conversion.is_none() && config.docker_api_version != DockerApiVersion::V1 {
         // It speaks V2 too since the image was looked up: whoever asks finds it again, and converts it.
         return Err(Error::ImageUnknown(image.0));
     }
     let id = name_id(view, key, name);
     let target = conversion.map_or(image.1, |conversion| conversion.digest);
     let previous = id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
-    rules::check_tag(&rules, tag, previous, target)?;
+    rules::check_tag(&config.rules, tag, previous, target)?;
+    rules::check_path(&config, || match conversion {
+        Some(conversion) => manifest_file(&tree::tag_folder(name, tag), &conversion.manifest),
+        None => format!("{}/{}", tree::v1_tag_folder(name, tag), tree::V1_TAG),
+    })?;
     let chain = chain(view, key, id, image, held_in)?;
     let added = missing(view, key, id, chain.iter().rev().cloned())?;
     check_layers(view, id, &added)?;
@@ -265,11 +270,12 @@ pub(super) fn set_tag(
         events.extend(view_of(view, (key, name, id), conversion.digest, image.1));
         bytes = bytes.saturating_add(more_bytes);
     }
-    Room::of(view, &rules, key, name, id).less(left).check(bytes)?;
+    Room::of(view, &config.rules, key, name, id).less(left).check(bytes)?;
     if previous != Some(target) {
         let (repository, name, tag) = (key.clone(), name.clone(), tag.clone());
         events.push(Event::TagSet { repository, name, tag, digest: target, previous });
     }
+    events.extend(beyond_the_limit(view, key, name, id, config.max_unique_tags, &events));
     Ok(Decision::done(events))
 }
 

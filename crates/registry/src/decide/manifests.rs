@@ -1,7 +1,7 @@
 //! Manifests and tags: pushed, moved, deleted.
 
 use supercargo_eventlog::Event;
-use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag};
+use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, media_type, tree};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
     Blobs, ConfigLabels, ContentState, Contents, Manifests, NameId, References, Source, Tags, Wait, prefix,
@@ -12,6 +12,12 @@ use crate::command::Decision;
 use crate::condition::Condition;
 use crate::rules::{self, Room};
 use crate::{Error, Result};
+
+/// Where a manifest is in the tree, in the folder of a tag or of its own.
+pub(super) fn manifest_file(folder: &str, manifest: &Manifest) -> String {
+    let file = if media_type::is_index(&manifest.media_type) { tree::INDEX } else { tree::MANIFEST };
+    format!("{folder}/{file}")
+}
 
 /// The manifest that a reference stands for.
 fn present(view: &mut impl Rows, id: Option<NameId>, reference: &Reference) -> Option<Digest> {
@@ -52,6 +58,10 @@ pub(super) fn push(
     for tag in tags {
         let present = present(view, id, &Reference::Tag(tag.clone()));
         rules::check_tag(&config.rules, tag, present, digest)?;
+        rules::check_path(&config, || manifest_file(&tree::tag_folder(name, tag), manifest))?;
+    }
+    if tags.is_empty() {
+        rules::check_path(&config, || manifest_file(&tree::untagged_folder(name, &digest), manifest))?;
     }
     let missing = missing(view, id, manifest, config.sparse_index);
     if !missing.is_empty() {
@@ -100,6 +110,7 @@ pub(super) fn push(
             });
         }
     }
+    events.extend(beyond_the_limit(view, key, name, id, config.max_unique_tags, &events));
     Ok(Decision::done(events))
 }
 
@@ -112,6 +123,33 @@ pub(super) fn config_read(
     let config = manifest.config.as_ref().filter(|_| !labels.is_empty())?.digest;
     let known = view.row::<ConfigLabels>(&config);
     known.is_none_or(|known| known != labels).then(|| Event::ConfigRead { config, labels: labels.to_vec() })
+}
+
+/// The deletion of the tags that a name has too many of, once `events` have set some: the oldest go, and none of those
+/// that are set now.
+pub(super) fn beyond_the_limit(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    name: &RepoName,
+    id: Option<NameId>,
+    max: u32,
+    events: &[Event],
+) -> Vec<Event> {
+    let set: Vec<&Tag> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::TagSet { tag, .. } => Some(tag),
+            _ => None,
+        })
+        .collect();
+    let Some(id) = id.filter(|_| max > 0 && !set.is_empty()) else { return Vec::new() };
+    let tags = view.scan_prefix::<Tags>(&prefix::tags(id), None, usize::MAX);
+    let mut others: Vec<_> = tags.into_iter().filter(|((_, tag), _)| !set.contains(&tag)).collect();
+    let kept = (max as usize).saturating_sub(set.len());
+    let surplus = others.len().saturating_sub(kept);
+    others.sort_by_key(|(_, row)| row.seq);
+    others.truncate(surplus);
+    others.into_iter().map(|((_, tag), row)| tag_deleted(key, name, tag, row.digest)).collect()
 }
 
 /// What a manifest refers to and the name does not hold. A subject may be missing, and so may a foreign

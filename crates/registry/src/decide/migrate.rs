@@ -7,13 +7,10 @@ use supercargo_model::tree;
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{Images, MigrationRow, Migrations, Tags};
 
-use super::{images, name_id, promote, repository};
+use super::{images, manifests, name_id, promote, repository};
 use crate::command::{Decision, Migration, Outcome};
 use crate::rules::{self, Room};
 use crate::{Error, Result};
-
-/// The file of a tag on an image, and that of one on a manifest.
-const FILES: (&str, &str) = ("/tag.json", "/manifest.json");
 
 pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Decision> {
     let Migration { from, name, tag, json, to, conversion, force } = migration;
@@ -48,6 +45,8 @@ pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Dec
     }
     rules::check_tag(&config.rules, tag, present, digest)?;
     rules::check_manifest(&config.rules, &conversion.manifest)?;
+    let (source_folder, folder) = (tree::v1_tag_folder(name, tag), tree::tag_folder(name, tag));
+    rules::check_path(&config, || manifests::manifest_file(&folder, &conversion.manifest))?;
     let place = (to, name, id);
     let held_in = std::slice::from_ref(name);
     let chain = images::chain(view, from, None, (top.id, *json), held_in)?;
@@ -98,11 +97,14 @@ pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Dec
             image: top.id,
         });
     }
-    let (source_folder, folder) = (tree::v1_tag_folder(name, tag), tree::tag_folder(name, tag));
+    events.extend(manifests::beyond_the_limit(view, to, name, id, config.max_unique_tags, &events));
     for (below, row) in promote::properties_in(view, from, &source_folder) {
-        let below = if below == FILES.0 { FILES.1 } else { below.as_str() };
+        let path = match below.strip_prefix('/') {
+            Some(tree::V1_TAG) => format!("{folder}/{}", tree::MANIFEST),
+            _ => format!("{folder}{below}"),
+        };
         let kept = below.is_empty() || present == Some(digest);
-        events.extend(promote::said_too(view, to, format!("{folder}{below}"), &row, kept));
+        events.extend(promote::said_too(view, to, path, &row, kept));
     }
     let changed = !events.is_empty();
     Ok(Decision { events, outcome: Outcome::Migrated { digest, changed } })

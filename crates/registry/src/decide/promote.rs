@@ -65,6 +65,7 @@ pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Dec
             )));
         }
         let id = name_id(view, to, to_name);
+        let of_name = events.len();
         let mut target = Target {
             key: to,
             name: to_name,
@@ -85,7 +86,7 @@ pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Dec
             if tag.is_some() {
                 bring_companions(view, &source, &mut target, digest, &mut events)?;
             }
-            let present = set_tag(view, &target, &to_tag, digest, &mut events)?;
+            let present = set_tag(view, &source, &target, &to_tag, digest, &mut events)?;
             let kept = present == Some(digest);
             copy_properties(view, &source, &from_tag, &target, &to_tag, digest, kept, &mut events);
             let changed = !copy || events.len() > before;
@@ -112,6 +113,8 @@ pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Dec
             let (from_name, name) = (name.clone(), to_name.clone());
             promoted.push(PromotedTag { from_name, from_tag, name, tag: to_tag, digest, changed });
         }
+        let limit = config.max_unique_tags;
+        events.extend(manifests::beyond_the_limit(view, to, to_name, id, limit, &events[of_name..]));
         if !target.missing.is_empty() {
             return Err(Error::ManifestBlobUnknown(target.missing));
         }
@@ -320,7 +323,7 @@ fn bring_companions(
     start.extend_from_slice(digest.to_string().replacen(':', "-", 1).as_bytes());
     for ((_, tag), row) in view.scan_prefix::<Tags>(&start, None, COMPANIONS_MAX) {
         bring(view, source, target, row.digest, events)?;
-        set_tag(view, target, &tag, row.digest, events)?;
+        set_tag(view, source, target, &tag, row.digest, events)?;
     }
     Ok(())
 }
@@ -328,6 +331,7 @@ fn bring_companions(
 /// Sets a tag of the target, and says where it pointed before.
 fn set_tag(
     view: &mut impl Rows,
+    source: &Source<'_>,
     target: &Target<'_>,
     tag: &Tag,
     digest: Digest,
@@ -335,6 +339,11 @@ fn set_tag(
 ) -> Result<Option<Digest>> {
     let present = target.id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
     rules::check_tag(&target.config.rules, tag, present, digest)?;
+    let manifest = view.row::<Manifests>(&(source.id, digest)).map(|row| row.manifest);
+    rules::check_path(target.config, || match manifest {
+        Some(manifest) => manifests::manifest_file(&tree::tag_folder(target.name, tag), &manifest),
+        None => format!("{}/{}", tree::v1_tag_folder(target.name, tag), tree::V1_TAG),
+    })?;
     if present != Some(digest) {
         let (repository, name, tag) = (target.key.clone(), target.name.clone(), tag.clone());
         events.push(Event::TagSet { repository, name, tag, digest, previous: present });

@@ -13,19 +13,37 @@ pub(super) fn create(view: &mut impl Rows, key: &RepoKey, config: &RepositoryCon
     if view.row::<Repositories>(key).is_some() {
         return Err(Error::RepositoryExists(key.clone()));
     }
-    check_rules(config)?;
+    check_config(view, key, config)?;
     Ok(Decision::done(vec![Event::RepositoryCreated { repository: key.clone(), config: config.clone() }]))
 }
 
-/// Rules are looked at with every push.
-fn check_rules(config: &RepositoryConfig) -> Result<()> {
-    match config.rules.patterns() {
-        ..=limits::RULE_PATTERNS_MAX => Ok(()),
-        patterns => Err(Error::Invalid(format!(
+/// Refuses settings that would cost too much or contradict another repository's. Rules are looked at with every push.
+fn check_config(view: &mut impl Rows, key: &RepoKey, config: &RepositoryConfig) -> Result<()> {
+    let patterns = config.rules.patterns() + config.includes.len() + config.excludes.len();
+    if patterns > limits::RULE_PATTERNS_MAX {
+        return Err(Error::Invalid(format!(
             "the rules have {patterns} patterns, and {} are the most: say more with each, as `**` can",
             limits::RULE_PATTERNS_MAX
-        ))),
+        )));
     }
+    let kept: usize = config.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if kept > limits::REPOSITORY_ATTRIBUTES_BYTES_MAX {
+        return Err(Error::Invalid(format!(
+            "the settings that mean nothing here have {kept} bytes, and {} are the most that are kept",
+            limits::REPOSITORY_ATTRIBUTES_BYTES_MAX
+        )));
+    }
+    // A port is one repository's: else nobody knew which was meant.
+    if let Some(port) = config.docker_port {
+        let all = view.scan_prefix::<Repositories>(&prefix::repositories(), None, usize::MAX);
+        let taken = all.into_iter().find(|(other, row)| other != key && row.config.docker_port == Some(port));
+        if let Some((other, _)) = taken {
+            return Err(Error::Invalid(format!(
+                "port {port} is repository {other}'s already: choose another"
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, change: &RepositoryChange) -> Result<Decision> {
@@ -34,7 +52,7 @@ pub(super) fn configure(view: &mut impl Rows, key: &RepoKey, change: &Repository
     if known == config {
         return Ok(Decision::done(Vec::new()));
     }
-    check_rules(&config)?;
+    check_config(view, key, &config)?;
     // Tags of a repository that speaks V1 alone point at images, and those of the others at manifests, which can be
     // shown as images at any time.
     if known.docker_api_version == DockerApiVersion::V1

@@ -602,7 +602,7 @@ fn properties_are_recorded_where_that_changes_something() {
 #[test]
 fn checksums_are_recorded_once_and_of_what_is_held() {
     let mut view = given_an_image();
-    let record = |digest| Command::RecordHashes { digest, md5: [1; 16], sha1: [2; 20] };
+    let record = |blob| Command::RecordHashes { blob, md5: [1; 16], sha1: [2; 20] };
     let events = view.events(record(d(2)));
     assert_eq!(events, [Event::BlobHashed { blob: d(2), md5: [1; 16], sha1: [2; 20] }]);
     view.record(events);
@@ -680,7 +680,9 @@ fn a_collection_leaves_what_somebody_was_promised() {
 #[test]
 fn empty_folders_are_pruned_once_they_have_been_so_for_long_enough() {
     let mut view = given_an_image();
-    view.record([untagged("latest", 10)]);
+    // As long as the manifest is here it has a folder of its own.
+    let gone = Event::ManifestDeleted { repository: r(), name: a(), digest: d(10) };
+    view.record([untagged("latest", 10), gone]);
     let prune = |view: &mut View, at| {
         let command = Command::Prune { empty_after: Duration::from_micros(10) };
         decide(&mut view.0, &command, Timestamp::from_micros(at), None).unwrap().events
@@ -814,6 +816,100 @@ fn a_blob_may_not_be_larger_than_the_rule_says() {
     assert_eq!(broken(view.decide(add_of(a(), 2, 11))), Broken::BlobTooLarge { max: 10 });
     let mount = Command::MountBlob { repository: r(), name: a(), digest: d(1), from: None };
     assert_eq!(broken(view.decide(mount)), Broken::BlobTooLarge { max: 10 });
+}
+
+#[test]
+fn past_the_limit_the_oldest_tags_go() {
+    let mut view = given_an_image();
+    view.record([set("old", 10, None), set("mid", 10, None), set("latest", 10, Some(10))]);
+    let limit = |max| Event::RepositoryConfigured {
+        repository: r(),
+        config: RepositoryConfig { max_unique_tags: max, ..RepositoryConfig::default() },
+    };
+    view.record([limit(3)]);
+    let manifest = || image(1, &[2]);
+    assert_eq!(view.push(10, manifest(), &["new"]).unwrap(), [set("new", 10, None), untagged("old", 10)]);
+    // A tag that is there is no new one, and what is set now does not go, however little room there is.
+    view.record([limit(1)]);
+    assert_eq!(view.push(10, manifest(), &["mid"]).unwrap(), []);
+    let events = view.push(10, manifest(), &["n1", "n2"]).unwrap();
+    let gone = [untagged("old", 10), untagged("mid", 10), untagged("latest", 10)];
+    assert_eq!(events, [vec![set("n1", 10, None), set("n2", 10, None)], gone.to_vec()].concat());
+    view.record([limit(0)]);
+    assert_eq!(view.push(10, manifest(), &["new"]).unwrap(), [set("new", 10, None)]);
+}
+
+#[test]
+fn only_paths_that_are_included_and_not_excluded_are_pushed_to() {
+    let paths = |list| PathPattern::parse_list(list).unwrap();
+    let config = |includes, excludes| Event::RepositoryConfigured {
+        repository: r(),
+        config: RepositoryConfig {
+            includes: paths(includes),
+            excludes: paths(excludes),
+            ..RepositoryConfig::default()
+        },
+    };
+    let mut view = given([added(a(), 1), added(a(), 2)]);
+    let mut refused = |includes, excludes, tags: &[&str]| {
+        view.record([config(includes, excludes)]);
+        match view.push(10, image(1, &[2]), tags) {
+            Err(Error::AgainstRule(Broken::PathExcluded { path, .. })) => Some(path),
+            pushed => pushed.map(|_| None).unwrap(),
+        }
+    };
+    assert_eq!(refused("a/**", "", &["v1"]), None);
+    assert_eq!(refused("b/**", "", &["v1"]).as_deref(), Some("a/v1/manifest.json"));
+    assert_eq!(refused("", "**/v1/**", &["v2", "v1"]).as_deref(), Some("a/v1/manifest.json"));
+    assert_eq!(refused("", "**/v1/**", &["v2"]), None);
+    assert_eq!(refused("a/**", "a/sha256:*/**", &[]), Some(format!("a/{}/manifest.json", d(10))));
+    view.record([config("", "**/list.manifest.json"), pushed(10, image(1, &[2]))]);
+    assert!(view.push(11, index(&[10]), &["v1"]).is_err());
+}
+
+#[test]
+fn a_port_is_one_repositorys() {
+    let mut view = given([]);
+    let s = || "s".parse::<RepoKey>().unwrap();
+    let change = |port| RepositoryChange { docker_port: Some(port), ..RepositoryChange::default() };
+    let configure = |port| Command::ConfigureRepository { repository: r(), change: Box::new(change(port)) };
+    let create = |port| Command::CreateRepository {
+        repository: s(),
+        config: change(port).apply(RepositoryConfig::default()),
+    };
+    let events = view.events(configure(444));
+    view.record(events);
+    assert_eq!(view.events(configure(444)), []);
+    assert!(matches!(view.decide(create(444)), Err(Error::Invalid(_))));
+    let events = view.events(create(445));
+    view.record(events);
+    assert!(matches!(view.decide(configure(445)), Err(Error::Invalid(_))));
+    assert_eq!(view.events(configure(0)).len(), 1);
+}
+
+#[test]
+fn what_means_nothing_here_is_kept_by_name_and_has_an_end() {
+    let mut view = given([]);
+    let change = |attributes: &[(&str, &str)]| {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let change =
+            RepositoryChange { attributes: Some(attributes.collect()), ..RepositoryChange::default() };
+        Command::ConfigureRepository { repository: r(), change: Box::new(change) }
+    };
+    for (changed, left) in [
+        (&[("notes", "\"n\""), ("a", "1")][..], &[("a", "1"), ("notes", "\"n\"")][..]),
+        (&[("b", "[]"), ("a", "2")], &[("a", "2"), ("b", "[]"), ("notes", "\"n\"")]),
+        (&[("notes", "null")], &[("a", "2"), ("b", "[]")]),
+    ] {
+        let events = view.events(change(changed));
+        view.record(events);
+        let known = view.0.row::<Repositories>(&r()).unwrap().config.attributes;
+        let known: Vec<(&str, &str)> =
+            known.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(known, left);
+    }
+    let long = "x".repeat(16 * 1024);
+    assert!(matches!(view.decide(change(&[("long", &long)])), Err(Error::Invalid(_))));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use supercargo_model::{Digest, ImageId, RepoKey, RepoName, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::prefix_end;
 use supercargo_projections::tables::{
-    BlobHashes, Blobs, ContentRow, ContentState, Contents, Folders, ImagesById, Names, Properties,
-    Table as _, Tags, Wait, prefix,
+    ContentRow, ContentState, Contents, Folders, ImagesById, Names, Properties, Table as _, Tags, Wait,
+    prefix,
 };
 
 use super::manifests::tag_deleted;
@@ -95,19 +95,6 @@ fn is_there(view: &mut impl Rows, key: &RepoKey, path: &TreePath) -> bool {
     let is_file = tree::IMAGE_FILES.contains(&path.name());
     let image = id(path).or_else(|| path.parent().filter(|_| is_file).and_then(|folder| id(&folder)));
     image.is_some_and(|id| !tree.images(&id).is_empty())
-}
-
-pub(super) fn record_hashes(
-    view: &mut impl Rows,
-    digest: Digest,
-    md5: [u8; 16],
-    sha1: [u8; 20],
-) -> Result<Decision> {
-    let known = view.row::<BlobHashes>(&digest).is_some();
-    let here = view.row::<Blobs>(&digest).is_some_and(|blob| !blob.rotten);
-    let events =
-        if here && !known { vec![Event::BlobHashed { blob: digest, md5, sha1 }] } else { Vec::new() };
-    Ok(Decision::done(events))
 }
 
 /// What is deleted, as it is found out.

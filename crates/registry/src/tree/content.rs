@@ -12,8 +12,6 @@ use supercargo_model::{Algorithm, Digest, ImageId, RepoName, Timestamp, limits};
 use supercargo_projections::tables::{BlobHashes, BlobHashesRow, Blobs, Images};
 
 use super::{File, ImagePart, Item, RepositoryTree};
-use crate::command::Command;
-use crate::ledger::Payload;
 use crate::maintenance::blocking;
 use crate::reads::name_id;
 use crate::registry::{Caller, Registry};
@@ -188,8 +186,6 @@ impl Registry {
             })
             .await?;
         }
-        let command =
-            Command::RecordHashes { digest, md5: md5.finalize().into(), sha1: sha1.finalize().into() };
-        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
+        self.remember_hashes(caller, digest, md5.finalize().into(), sha1.finalize().into()).await
     }
 }

@@ -6,7 +6,7 @@ use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, media_type};
 use supercargo_projections::tables::{
     ContentRow, Contents, FolderRow, Folders, ImageRow, Images, ImagesById, ManifestRow, Manifests, NameId,
-    NameUsage, Names, NamesById, Repositories, Table as _, TagHistory, TagRow, Tags, prefix,
+    NameIds, NameUsage, Names, NamesById, Repositories, Table as _, TagHistory, TagRow, Tags, prefix,
 };
 use supercargo_projections::{Rows, prefix_end};
 
@@ -51,6 +51,11 @@ impl<'t, R: Rows> Tree<'t, R> {
     fn numbered(&mut self, name: &RepoName) -> Option<Numbered> {
         let id = self.rows.row::<Names>(&(self.repository.clone(), name.clone()))?;
         Some(Numbered { name: name.clone(), id })
+    }
+
+    /// The number of a name that holds something, or did.
+    fn ever_numbered(&mut self, name: &RepoName) -> Option<NameId> {
+        self.rows.row::<NameIds>(&(self.repository.clone(), name.clone()))
     }
 
     /// What is at a path. Where a folder and a file would have the same, the folder is what is there.
@@ -354,8 +359,8 @@ impl<'t, R: Rows> Tree<'t, R> {
         found.collect()
     }
 
-    /// Whether a folder is seen: by whoever may read a name that it is of, or would be, or one that is below it. What is
-    /// empty is seen by whoever may read what it was of.
+    /// Whether a folder is seen: by whoever may read a name that it is of, or one that is below it; what is empty, by whoever
+    /// may read what it was of.
     fn sees_folder(&mut self, path: &TreePath, row: &FolderRow) -> bool {
         if path.as_str() != IMAGES && !path.as_str().starts_with(".images/") {
             return self.eyes.reach_all()
@@ -378,7 +383,7 @@ impl<'t, R: Rows> Tree<'t, R> {
             return false;
         }
         match meaning {
-            Meaning::Name(_) | Meaning::V1Name(_) => true,
+            Meaning::Name(name) | Meaning::V1Name(name) => self.ever_numbered(name).is_some(),
             Meaning::Tag(name, tag) | Meaning::V1Tag(name, tag) => {
                 self.place(meaning).is_some() || (row.children == 0 && self.was_tag(name, tag))
             }
@@ -388,16 +393,16 @@ impl<'t, R: Rows> Tree<'t, R> {
 
     /// Whether a name ever had a tag.
     fn was_tag(&mut self, name: &RepoName, tag: &Tag) -> bool {
-        use supercargo_projections::tables::NameIds;
-        let id = self.rows.row::<NameIds>(&(self.repository.clone(), name.clone()));
+        let id = self.ever_numbered(name);
         id.is_some_and(|id| {
             !self.rows.scan_prefix::<TagHistory>(&prefix::tag_history(id, tag), None, 1).is_empty()
         })
     }
 
+    /// Whether a name below a folder is reached that is there, or was.
     fn sees_a_name_below(&mut self, path: &TreePath) -> bool {
         let names = |begin: &str| {
-            let mut key = prefix::names(self.repository);
+            let mut key = prefix::name_ids(self.repository);
             key.extend_from_slice(begin.as_bytes());
             key
         };
@@ -414,7 +419,7 @@ impl<'t, R: Rows> Tree<'t, R> {
         }
         let path = path.as_str();
         begins.into_iter().any(|begin| {
-            self.any::<Names>(begin, |tree, (_, name), _| {
+            self.any::<NameIds>(begin, |tree, (_, name), _| {
                 let below = name.as_str().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
                 let shown = || format!("{V1_NAMES}/{}", V1Name::of(name).shown());
                 let v1_below = || shown().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));

@@ -34,7 +34,9 @@ pub use walk::Visit;
 /// The names of a repository that somebody's eyes or hands reach. An item is seen by whoever may read a name that it belongs
 /// to, and what may not be read is not there; it is changed by whoever may do that with the name.
 #[derive(Clone)]
-pub struct Reach(Option<Arc<dyn Fn(&RepoName) -> bool + Send + Sync>>);
+pub struct Reach(Option<Arc<Test>>);
+
+type Test = dyn Fn(&RepoName) -> bool + Send + Sync;
 
 impl Reach {
     /// Every name, whatever it is called.

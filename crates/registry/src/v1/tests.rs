@@ -1202,3 +1202,28 @@ async fn where_both_are_served_migrated_images_keep_their_ids() {
     assert_eq!(world.log_size(), size);
     world.verify();
 }
+
+#[tokio::test]
+async fn what_was_said_of_a_tag_is_migrated_too() {
+    let world = World::with_target(DockerApiVersion::V2).await;
+    world.push("app", "latest", &[1]).await;
+    let folder = "repositories/library/app/latest".to_owned();
+    let set = |value: &str| vec![("qa".to_owned(), vec![value.to_owned()])];
+    world
+        .registry
+        .set_properties(&world.ann, key(), folder.clone(), set("passed"), Vec::new())
+        .await
+        .unwrap();
+    migrate(&world, false).await;
+    let said = || {
+        let snapshot = world.registry.snapshot().unwrap();
+        let path = (new_key(), "app/latest".to_owned());
+        snapshot.get::<supercargo_projections::tables::Properties>(&path).unwrap()
+    };
+    assert_eq!(said().unwrap()["qa"], ["passed"]);
+    // It is said anew where it changed.
+    world.registry.set_properties(&world.ann, key(), folder, set("failed"), Vec::new()).await.unwrap();
+    assert_eq!(migrate(&world, false).await.1.migrated, 1);
+    assert_eq!(said().unwrap()["qa"], ["failed"]);
+    assert_eq!(migrate(&world, false).await.1.unchanged, 1);
+}

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use supercargo_admin::{BASE, ErrorBody};
 use supercargo_eventlog::{Actor, Api, Origin};
 use supercargo_registry::{Caller, DataFolder, Error, Registry};
@@ -177,6 +177,9 @@ fn authorization(file: &Path) -> Result<String, Failure> {
 /// A server's administration API.
 pub(crate) struct Remote {
     agent: ureq::Agent,
+    /// What the paths of the server begin with.
+    root: String,
+    /// What those of its administration API do.
     base: String,
     authorization: Option<String>,
 }
@@ -206,6 +209,7 @@ impl Remote {
         Ok(Remote {
             agent: config.into(),
             base: format!("{url}{BASE}"),
+            root: url,
             authorization: login.map(authorization).transpose()?,
         })
     }
@@ -219,6 +223,16 @@ impl Remote {
     ) -> Result<T, Failure> {
         let request = with_query(self.signed(self.agent.get(format!("{}{path}", self.base))), parameters)?;
         self.read(request.call())
+    }
+
+    /// A text that is not part of the administration API, by its whole path.
+    ///
+    /// # Errors
+    /// [`Failure`] with the server's own message.
+    pub(crate) fn text<P: Serialize>(&self, path: &str, parameters: &P) -> Result<String, Failure> {
+        let request = with_query(self.signed(self.agent.get(format!("{}{path}", self.root))), parameters)?;
+        let mut response = refused(request.call().map_err(|e| self.unreachable(&e))?)?;
+        response.body_mut().read_to_string().map_err(|e| self.unreachable(&e))
     }
 
     /// # Errors
@@ -356,6 +370,19 @@ fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
     Ok(authorities)
 }
 
+/// Why a server refused, in the shape of the surface that was asked.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Refusal {
+    Admin(ErrorBody),
+    Artifactory { errors: [ArtifactoryError; 1] },
+}
+
+#[derive(Deserialize)]
+struct ArtifactoryError {
+    message: String,
+}
+
 /// An answer that is none of success, as a failure with the message in it.
 fn refused(
     mut response: ureq::http::Response<ureq::Body>,
@@ -364,8 +391,9 @@ fn refused(
     if status.is_success() {
         return Ok(response);
     }
-    let message = match response.body_mut().read_json::<ErrorBody>() {
-        Ok(body) => body.error.message,
+    let message = match response.body_mut().read_json::<Refusal>() {
+        Ok(Refusal::Admin(body)) => body.error.message,
+        Ok(Refusal::Artifactory { errors: [error] }) => error.message,
         Err(_) => format!("the server answered {status}; is it a Supercargo?"),
     };
     Err(if status == 400 { Failure::Usage(message) } else { Failure::Failed(message) })

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::http::{App, Door, Listener, Server, Surfaces, bind, with_cors};
 use crate::metrics::Metrics;
 use crate::tls::{Certificates, Trust};
-use crate::{accounts, output, telemetry};
+use crate::{accounts, output, reached, telemetry};
 
 /// Threads that may block at a time: for reads and writes of blobs, and their fsyncs.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -169,10 +169,13 @@ async fn with_registry(
     let sessions = tokio::task::spawn_blocking(move || accounts::sessions(&data));
     let sessions = sessions.await.map_err(Failure::failed)??;
     let v1 = supercargo_docker_v1::Settings { authority: authority.clone(), sessions, body_timeout };
+    let addresses = bound.iter().map(|bound| bound.listener.local_addr());
+    let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(Failure::failed)?;
     let artifactory = supercargo_artifactory::Settings {
         authority: authority.clone(),
         body_timeout,
         context: config.artifactory.context.as_str().to_owned(),
+        reached: reached::reached(config, &addresses),
     };
     let mut listeners = Vec::new();
     let certificates = Certificates::prepare(&config.data, &config.tls).map_err(Failure::failed)?;

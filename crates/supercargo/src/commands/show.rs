@@ -108,7 +108,9 @@ pub(crate) fn event(event: &Event) -> String {
             format!("{user}{}", if password.is_some() { "" } else { ": none" })
         }
         Event::UserRemoved { user } => user.to_string(),
-        Event::GroupCreated { group, .. } | Event::GroupRemoved { group } => group.to_string(),
+        Event::GroupCreated { group, .. }
+        | Event::GroupRemoved { group }
+        | Event::GroupDescribed { group, .. } => group.to_string(),
         Event::MemberAdded { group, user } => format!("{user} into {group}"),
         Event::MemberRemoved { group, user } => format!("{user} out of {group}"),
         Event::TokenIssued { token, user, description, .. } => format!("{token} to {user}: {description}"),

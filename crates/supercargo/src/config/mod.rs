@@ -6,6 +6,7 @@
 
 pub(crate) mod layers;
 pub(crate) mod listen;
+pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod values;
 pub(crate) mod ways;
@@ -20,6 +21,7 @@ use supercargo_registry::{FIRST_REPOSITORY, GcPolicy, Options, WriterOptions};
 use supercargo_workers::Schedule;
 
 use self::listen::{Listen, ListenTls, RedirectTo, Speaks};
+use self::proxy::Proxy;
 use self::tls::{Https, Tls};
 use self::values::Network;
 use self::ways::{Binding, server_name};
@@ -54,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) identity_providers: Vec<ProviderSettings>,
     /// Proxies whose word on who the client is, and what it asked for, is taken.
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) proxy: Proxy,
     pub(crate) gc: Gc,
     pub(crate) prune: Prune,
     pub(crate) sweep: Sweep,
@@ -244,6 +247,7 @@ impl Default for Config {
             accounts: false,
             identity_providers: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy: Proxy::default(),
             gc: Gc {
                 schedule: Schedule::Every(minutes(5)),
                 lease: hours(1),
@@ -419,6 +423,7 @@ impl Config {
                 ),
             ));
         }
+        self.proxy.check().map_err(|error| ("proxy", error.to_string()))?;
         if !self.identity_providers.is_empty() && !self.accounts {
             let why = "identity tokens stand for users, and without accounts there are none: turn them on, too \
                        (accounts = true, or --accounts)";

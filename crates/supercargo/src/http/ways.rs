@@ -395,7 +395,7 @@ mod tests {
             let asked = match way {
                 0 => format!("/artifactory/api/docker/{of}{path}"),
                 1 => format!("/v2/{of}/{name}/{rest}"),
-                _ => path.clone(),
+                _ => path,
             };
             let (ways, door, host) = (ways(), Door { port: 1, repository: None }, None);
             let asked = Asked { door: &door, scheme: Scheme::Http, host, path: &asked };

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 pub(crate) use certificates::Certificates;
 pub(crate) use client::shown_by;
+pub(crate) use self_signed::authority_file;
 pub(crate) use server::{ALPN_HTTP_2, Secure, provider};
 pub(crate) use trust::Trust;
 

@@ -40,6 +40,15 @@ const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 3600)
 }
 
+/// The certificate of the authority that was made in a data folder, where one was.
+pub(crate) fn authority_file(data: &Path) -> PathBuf {
+    absolute(data.join(FOLDER).join(AUTHORITY_FILE))
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 /// The authority and certificate in a data folder.
 #[derive(Debug)]
 pub(crate) struct SelfSigned {
@@ -71,8 +80,7 @@ impl SelfSigned {
 
     /// The authority's certificate.
     pub(crate) fn authority(&self) -> PathBuf {
-        let path = self.folder.join(AUTHORITY_FILE);
-        std::path::absolute(&path).unwrap_or(path)
+        absolute(self.folder.join(AUTHORITY_FILE))
     }
 
     /// The file with certificate and key.

@@ -365,3 +365,114 @@ fn what_can_not_be_is_refused() {
     let set = AccountCommand::SetPermission { grant: grant(2, 0), actions: Actions::READ };
     assert!(matches!(world.run(&set), Err(Error::GroupUnknown(_))));
 }
+
+fn target_name() -> PermissionTargetName {
+    PermissionTargetName::parse("team").unwrap()
+}
+
+fn read_by(users: &[usize], groups: &[usize]) -> PermissionTarget {
+    let actions = supercargo_model::account::TargetActions { read: true, ..Default::default() };
+    PermissionTarget {
+        users: users.iter().map(|index| (user_name(*index), actions)).collect(),
+        groups: groups.iter().map(|index| (group_name(*index), actions)).collect(),
+        ..PermissionTarget::default()
+    }
+}
+
+#[test]
+fn a_user_is_brought_to_its_settings_at_once() {
+    let mut world = World::default();
+    let save = |make, settings| AccountCommand::SaveUser { user: user_name(0), make, settings };
+    let group = |index| AccountCommand::CreateGroup { group: group_name(index), description: String::new() };
+    let everything = || UserSettings {
+        administrator: Some(true),
+        disabled: None,
+        password: Some(Some(hash(1))),
+        email: Some(Some("ann@example.com".to_owned())),
+        groups: Some(vec![group_name(0), group_name(0)]),
+    };
+    assert!(matches!(world.run(&save(false, everything())), Err(Error::UserUnknown(_))));
+    assert!(matches!(world.run(&save(true, everything())), Err(Error::GroupUnknown(_))));
+    world.run(&group(0)).unwrap();
+    world.run(&group(1)).unwrap();
+    assert_eq!(world.run(&save(true, everything())).unwrap().len(), 3, "made, described, a member");
+    assert_eq!(world.run(&save(true, everything())).unwrap(), [], "it is so already");
+    let user = world.users()[&user_name(0)].clone();
+    assert!(user.administrator && user.email.as_deref() == Some("ann@example.com"));
+    let groups = UserSettings { groups: Some(vec![group_name(1)]), ..UserSettings::default() };
+    let (user, ann) = (user_name(0), user_name(0));
+    assert_eq!(
+        world.run(&save(false, groups)).unwrap(),
+        [
+            Event::MemberRemoved { group: group_name(0), user },
+            Event::MemberAdded { group: group_name(1), user: ann }
+        ]
+    );
+    let nobody = UserSettings { administrator: Some(false), ..UserSettings::default() };
+    assert!(matches!(world.run(&save(false, nobody)), Err(Error::LastAdministrator(_))));
+    for bad in ["", "ann", "@x", "ann@", "a b@c", &format!("a@{}", "x".repeat(260))] {
+        let settings = UserSettings { email: Some(Some(bad.to_owned())), ..UserSettings::default() };
+        assert!(matches!(world.run(&save(false, settings)), Err(Error::Invalid(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_group_is_brought_to_its_settings_at_once() {
+    let mut world = World::default();
+    let save = |make, description: &str, members: &[usize]| {
+        let members = Some(members.iter().map(|index| user_name(*index)).collect());
+        let settings = GroupSettings { description: Some(description.to_owned()), members };
+        AccountCommand::SaveGroup { group: group_name(0), make, settings }
+    };
+    let create = |index| AccountCommand::CreateUser {
+        user: user_name(index),
+        service: false,
+        administrator: index == 0,
+        password: None,
+    };
+    assert!(matches!(world.run(&save(false, "d", &[])), Err(Error::GroupUnknown(_))));
+    assert!(matches!(world.run(&save(true, "d", &[0])), Err(Error::UserUnknown(_))));
+    world.run(&create(0)).unwrap();
+    world.run(&create(1)).unwrap();
+    assert_eq!(world.run(&save(true, "d", &[0])).unwrap().len(), 2);
+    assert_eq!(world.run(&save(true, "d", &[0])).unwrap(), []);
+    assert_eq!(world.run(&save(false, "other", &[1])).unwrap().len(), 3, "described, one out, one in");
+    assert!(matches!(world.run(&save(false, &"x".repeat(2000), &[])), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn who_is_gone_is_gone_from_permission_targets() {
+    let mut world = World::default();
+    let set = |permissions| AccountCommand::SetPermissionTarget { target: target_name(), permissions };
+    let create = |index| AccountCommand::CreateUser {
+        user: user_name(index),
+        service: false,
+        administrator: index == 0,
+        password: None,
+    };
+    assert!(matches!(world.run(&set(read_by(&[1], &[]))), Err(Error::UserUnknown(_))));
+    world.run(&create(0)).unwrap();
+    world.run(&create(1)).unwrap();
+    assert!(matches!(world.run(&set(read_by(&[1], &[0]))), Err(Error::GroupUnknown(_))));
+    world.run(&AccountCommand::CreateGroup { group: group_name(0), description: String::new() }).unwrap();
+    assert_eq!(world.run(&set(read_by(&[0, 1], &[0]))).unwrap().len(), 1);
+    assert_eq!(world.run(&set(read_by(&[0, 1], &[0]))).unwrap(), []);
+    let removed = world.run(&AccountCommand::RemoveUser { user: user_name(1) }).unwrap();
+    assert!(
+        removed.contains(&Event::PermissionTargetSet {
+            target: target_name(),
+            permissions: read_by(&[0], &[0])
+        })
+    );
+    let removed = world.run(&AccountCommand::RemoveGroup { group: group_name(0) }).unwrap();
+    assert!(
+        removed
+            .contains(&Event::PermissionTargetSet { target: target_name(), permissions: read_by(&[0], &[]) })
+    );
+    let many = vec!["a".parse().unwrap(); 101];
+    let permissions = PermissionTarget { includes: many, ..PermissionTarget::default() };
+    assert!(matches!(world.run(&set(permissions)), Err(Error::Invalid(_))));
+    let remove = AccountCommand::RemovePermissionTarget { target: target_name() };
+    assert_eq!(world.run(&remove).unwrap(), [Event::PermissionTargetRemoved { target: target_name() }]);
+    assert!(matches!(world.run(&remove), Err(Error::PermissionTargetUnknown(_))));
+}

@@ -1,7 +1,7 @@
 //! What is recorded of V1 images, and what is refused.
 
 use supercargo_eventlog::event::Rot;
-use supercargo_eventlog::{ContentRules, NameQuota, PackedLayer, V1Parent};
+use supercargo_eventlog::{ContentRules, NameQuota, PackedLayer, RepositoryConfig, V1Parent};
 use supercargo_projections::Tracked;
 use supercargo_projections::tables::UsageByRepository;
 
