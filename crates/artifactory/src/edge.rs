@@ -19,7 +19,7 @@ pub fn aql(data: &[u8]) {
                 Ok(again) => assert_eq!(again, find, "{written}"),
                 // Where everything is said it may be too long or too deep, which it was not before.
                 Err(error) => {
-                    assert!(error.message.contains("at most") || error.message.contains("more than"))
+                    assert!(error.message.contains("at most") || error.message.contains("more than"));
                 }
             }
         }

@@ -20,6 +20,7 @@ use supercargo_registry::tree::Reach;
 use crate::Surface;
 use crate::error::{Code, Failure};
 use crate::route::Route;
+use crate::storage;
 
 /// By which an API key is sent, which is an access token.
 const API_KEY: HeaderName = HeaderName::from_static("x-jfrog-art-api");
@@ -78,15 +79,11 @@ impl Admitted {
 
     /// Their eyes for the tree of a repository; none where they see nothing of it.
     pub(crate) fn eyes(&self, repository: &RepoKey) -> Option<Reach> {
-        let Some(rights) = &self.rights else { return Some(Reach::all()) };
-        if rights.read_everything_in(repository) {
-            return Some(Reach::all());
+        match (self.reads_nothing_in(repository), self.reads_everything_in(repository)) {
+            (true, _) => None,
+            (_, true) => Some(Reach::all()),
+            _ => Some(storage::reach(self, repository, Rights::may_read)),
         }
-        if rights.read_nothing_in(repository) {
-            return None;
-        }
-        let (rights, repository) = (Arc::clone(rights), repository.clone());
-        Some(Reach::of(move |name| rights.may_read(&repository, name)))
     }
 
     /// What is said of something in a repository that is not there, or not for them to see: the same of both. Who is not

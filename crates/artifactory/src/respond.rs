@@ -8,10 +8,9 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use supercargo_http::response;
-use supercargo_model::{RepoKey, Timestamp};
+use supercargo_model::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::error::Failure;
@@ -89,30 +88,6 @@ pub(crate) fn json(
 pub(crate) fn time(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or(jiff::Timestamp::MAX);
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
-}
-
-/// What stands in paths as it is: all but what ends a path, or is none in a URL.
-const IN_PATHS: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
-/// A repository and a path in it, as they stand in a URL.
-pub(crate) fn encoded(repository: &RepoKey, path: &str) -> String {
-    let slash = if path.is_empty() { "" } else { "/" };
-    format!("{repository}{slash}{}", utf8_percent_encode(path, IN_PATHS))
 }
 
 /// A response whose JSON `produce` writes, on a thread that may block. It waits where the client takes its time, and its

@@ -6,6 +6,7 @@ use supercargo_registry::search::{Condition, KindTest, Query, Test, TextField, T
 
 use crate::aql::AQL_CONDITIONS_MAX;
 use crate::error::Failure;
+use crate::storage::notation;
 
 /// The parameters of a query, decoded, in their order.
 pub(super) type Pairs = Vec<(String, String)>;
@@ -26,7 +27,7 @@ pub(super) fn by_properties(pairs: Pairs) -> Result<Query, Failure> {
             return Err(Failure::invalid("a property has no key"));
         }
         let mut one_of = Vec::new();
-        for value in split_values(&values) {
+        for value in notation::values(&values) {
             tests += 1;
             let test = match value.as_str() {
                 "" => TextTest::Matches(wildcard("*")?),
@@ -111,24 +112,6 @@ fn only<'p>(
             Err(Failure::invalid(format!("{key:?} is no parameter; there are {}, repos", known.join(", "))))
         }
     }
-}
-
-/// Values, divided by commas.
-fn split_values(text: &str) -> Vec<String> {
-    let mut values = vec![String::new()];
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            ',' => values.push(String::new()),
-            c => {
-                let c = if c == '\\' { chars.next().unwrap_or(c) } else { c };
-                if let Some(value) = values.last_mut() {
-                    value.push(c);
-                }
-            }
-        }
-    }
-    values
 }
 
 #[cfg(test)]

@@ -11,17 +11,16 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use axum::extract::Query as Parameters;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use supercargo_registry::search::{Field, Found, NumberField, Query, TextField, TimeField};
 
-use self::asked::Pairs;
 use crate::aql::{Find, ShownProperties};
 use crate::error::Failure;
-use crate::respond::{self, Elements, StreamError, content_type};
+use crate::respond::{self, content_type};
+use crate::storage::{below, called};
 use crate::{Asked, Surface};
 
 /// Which more than the address of each result is asked for (the REST reference, "Property Search").
@@ -29,19 +28,19 @@ const RESULT_DETAIL: HeaderName = HeaderName::from_static("x-result-detail");
 
 /// `GET api/search/prop`
 pub(crate) async fn properties(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
-    let query = asked::by_properties(pairs(asked)?)?;
+    let query = asked::by_properties(asked.parameters()?)?;
     addresses(surface, asked, query, content_type::PROPERTY_SEARCH).await
 }
 
 /// `GET api/search/artifact`
 pub(crate) async fn names(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
-    let query = asked::by_name(pairs(asked)?)?;
+    let query = asked::by_name(asked.parameters()?)?;
     addresses(surface, asked, query, content_type::ARTIFACT_SEARCH).await
 }
 
 /// `GET api/search/checksum`
 pub(crate) async fn checksums(surface: &Surface, asked: &Asked) -> Result<Response, Failure> {
-    let query = asked::by_checksum(pairs(asked)?)?;
+    let query = asked::by_checksum(asked.parameters()?)?;
     addresses(surface, asked, query, content_type::ARTIFACT_SEARCH).await
 }
 
@@ -67,13 +66,6 @@ pub(crate) async fn aql(surface: &Surface, asked: &Asked) -> Result<Response, Fa
     results(surface, asked, query, content_type::JSON, shown, end).await
 }
 
-fn pairs(asked: &Asked) -> Result<Pairs, Failure> {
-    match Parameters::<Pairs>::try_from_uri(&asked.parts.uri) {
-        Ok(Parameters(pairs)) => Ok(pairs),
-        Err(_) => Err(Failure::invalid("the query can't be read")),
-    }
-}
-
 /// Results by their addresses, with what more is asked for.
 async fn addresses(
     surface: &Surface,
@@ -96,9 +88,7 @@ async fn results(
     shown: impl Fn(&Found<'_>) -> supercargo_registry::Result<Members> + Send + 'static,
     end: impl FnOnce(u64) -> Option<(&'static str, Members)> + Send + 'static,
 ) -> Result<Response, Failure> {
-    // It is never closed.
-    let place =
-        Arc::clone(&surface.walks).acquire_owned().await.map_err(|e| Failure::internal(e.to_string()))?;
+    let place = surface.place_to_walk().await?;
     let registry = Arc::clone(&surface.registry);
     let admitted = asked.admitted.clone();
     respond::stream(content_type, move |sink| {
@@ -109,7 +99,7 @@ async fn results(
         let mut broken = None;
         let stop = || elements.borrow().is_gone();
         registry.search(&query, |repository| admitted.eyes(repository), &stop, &mut |found| {
-            let pushed = push(&mut elements.borrow_mut(), &shown(found)?);
+            let pushed = elements.borrow_mut().push(&shown(found)?);
             count += 1;
             Ok(match pushed {
                 Ok(()) => ControlFlow::Continue(()),
@@ -132,10 +122,6 @@ async fn results(
     .await
 }
 
-fn push(elements: &mut Elements<'_>, members: &Members) -> Result<(), StreamError> {
-    elements.push(members)
-}
-
 /// Members of an object, in their order.
 struct Members(Vec<(&'static str, Value)>);
 
@@ -150,6 +136,10 @@ fn row(find: &Find, found: &Found<'_>) -> supercargo_registry::Result<Members> {
     let mut members = Vec::new();
     for (name, field) in find.shown_fields() {
         let value = match field {
+            Field::Text(TextField::CreatedBy | TextField::ModifiedBy) => match &found.item().by {
+                Some(by) => called(by).into(),
+                None => continue,
+            },
             Field::Text(field) => match found.text(field)? {
                 Some(text) => text.into(),
                 None => continue,
@@ -195,15 +185,14 @@ impl Detail {
 
     fn members(self, base: &str, found: &Found<'_>) -> supercargo_registry::Result<Members> {
         let item = found.item();
-        let encoded = respond::encoded(found.repository(), item.path.as_str());
+        let encoded = format!("{}{}", found.repository(), below(&item.path));
         let mut members = Vec::new();
         if self.info {
             members.push(("repo", found.repository().as_str().into()));
             members.push(("path", format!("/{}", item.path).into()));
-            let by = found.text(TextField::CreatedBy)?.unwrap_or_default().into_owned();
             for (at, who) in [("created", "createdBy"), ("lastModified", "modifiedBy")] {
                 members.push((at, respond::time(found.time(TimeField::Created)).into()));
-                members.push((who, by.clone().into()));
+                members.extend(item.by.as_ref().map(|by| (who, called(by).into())));
             }
             members.push(("lastUpdated", respond::time(found.time(TimeField::Updated)).into()));
             if let Some(file) = &item.file {

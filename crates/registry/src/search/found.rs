@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
-use supercargo_eventlog::Actor;
 use supercargo_model::account::hex::Hex;
 use supercargo_model::tree::TreePath;
 use supercargo_model::{Algorithm, RepoKey, Timestamp, limits};
@@ -133,10 +132,6 @@ impl Found<'_> {
     /// Storage errors.
     pub fn text(&self, field: TextField) -> Result<Option<Cow<'_, str>>> {
         let path = &self.item.path;
-        let by = || match &self.item.by {
-            Some(actor) => actor_text(actor),
-            None => Cow::Borrowed("system"),
-        };
         Ok(match field {
             TextField::Repository => Some(Cow::Borrowed(self.view.repository.as_str())),
             TextField::Path => {
@@ -144,7 +139,9 @@ impl Found<'_> {
                 Some(Cow::Borrowed(parent.unwrap_or(ROOT_PATH)))
             }
             TextField::Name => Some(Cow::Borrowed(if path.is_root() { ROOT_PATH } else { path.name() })),
-            TextField::CreatedBy | TextField::ModifiedBy => Some(by()),
+            TextField::CreatedBy | TextField::ModifiedBy => {
+                self.item.by.as_ref().map(|by| by.to_string().into())
+            }
             TextField::Md5 => self.hashes()?.map(|hashes| Hex(&hashes.md5).to_string().into()),
             TextField::Sha1 => self.hashes()?.map(|hashes| Hex(&hashes.sha1).to_string().into()),
             TextField::Sha256 => {
@@ -192,13 +189,5 @@ impl Found<'_> {
             "*" => properties.values().flatten().any(|value| is(value)),
             key => properties.get(key).into_iter().flatten().any(|value| is(value)),
         })
-    }
-}
-
-/// Somebody, as a search is told of them.
-fn actor_text(actor: &Actor) -> Cow<'_, str> {
-    match actor {
-        Actor::User(name) => Cow::Borrowed(name),
-        other => Cow::Owned(other.to_string()),
     }
 }
