@@ -55,7 +55,7 @@ impl From<Error> for Refusal {
         let (status, code) = match &error {
             Error::RepositoryUnknown(_)
             | Error::NameUnknown(_)
-            | Error::FolderUnknown { .. }
+            | Error::ItemUnknown(_)
             | Error::UserUnknown(_)
             | Error::GroupUnknown(_)
             | Error::TokenUnknown(_)
@@ -73,8 +73,9 @@ impl From<Error> for Refusal {
             | Error::ImageExists(_)
             | Error::UserExists(_)
             | Error::GroupExists(_)
+            | Error::ItemInUse { .. }
             | Error::LastAdministrator(_) => (StatusCode::CONFLICT, "conflict"),
-            Error::AgainstRule(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Error::AgainstRule(_) | Error::ItemForbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Error::Precondition(_) | Error::Changed { .. } => {
                 (StatusCode::PRECONDITION_FAILED, "precondition_failed")
             }

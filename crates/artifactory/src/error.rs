@@ -232,12 +232,14 @@ impl From<supercargo_registry::Error> for Failure {
             | Error::ManifestUnknown(_)
             | Error::TagUnknown(_)
             | Error::ImageUnknown(_) => told(Code::NotFound),
-            Error::FolderUnknown { .. } => Failure::new(Code::ItemUnknown),
+            Error::ItemUnknown(_) => Failure::new(Code::ItemUnknown),
+            Error::ItemForbidden(_) => told(Code::Forbidden),
             Error::RepositoryExists(_) | Error::UserExists(_) | Error::GroupExists(_) => told(Code::Invalid),
             Error::LastAdministrator(_)
             | Error::TagsPointAtImages { .. }
             | Error::RepositoryNotEmpty { .. }
             | Error::ImageExists(_)
+            | Error::ItemInUse { .. }
             | Error::TagInTheWay { .. }
             | Error::Precondition(_)
             | Error::Changed { .. } => told(Code::Conflict),

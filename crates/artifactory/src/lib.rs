@@ -8,16 +8,22 @@
 
 #![allow(dead_code, reason = "handlers come one after another; this goes with the last of them")]
 
+mod aql;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod edge;
 pub mod error;
 mod gate;
 mod listings;
 mod promote;
 pub mod proxy;
+mod raw;
 mod repositories;
 mod respond;
 mod route;
+mod search;
 mod security;
 pub mod setup;
+mod storage;
 mod system;
 mod token;
 
@@ -37,6 +43,7 @@ use supercargo_http::request;
 use supercargo_registry::Registry;
 use tokio::sync::Semaphore;
 
+pub use crate::aql::{AqlError, parse as parse_aql};
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
 use crate::route::Route;
@@ -160,16 +167,17 @@ impl Surface {
             Route::RevokeToken => token::revoke(self, &asked).await,
             Route::Promote { repository } => promote::promote(self, &asked, repository).await,
             Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
-            Route::GetItem { .. }
-            | Route::SetProperties { .. }
-            | Route::RemoveProperties { .. }
-            | Route::UpdateProperties { .. } => Err(asked.unanswered()),
-            Route::GetFile { .. } | Route::PutFile { .. } | Route::DeleteItem { .. } => {
-                Err(asked.unanswered())
-            }
-            Route::SearchProperties | Route::SearchNames | Route::SearchChecksums | Route::SearchAql => {
-                Err(asked.unanswered())
-            }
+            Route::GetItem { item, part } => storage::get(self, &asked, item, *part).await,
+            Route::SetProperties { item } => storage::properties::set(self, &asked, item).await,
+            Route::RemoveProperties { item } => storage::properties::remove(self, &asked, item).await,
+            Route::UpdateProperties { item } => storage::properties::update(self, &asked, item).await,
+            Route::GetFile { item } => raw::get(self, &asked, item).await,
+            Route::PutFile { item } => Err(raw::put(&asked, item)),
+            Route::DeleteItem { item } => raw::delete(self, &asked, item).await,
+            Route::SearchProperties => search::properties(self, &asked).await,
+            Route::SearchNames => search::names(self, &asked).await,
+            Route::SearchChecksums => search::checksums(self, &asked).await,
+            Route::SearchAql => search::aql(self, &asked).await,
             Route::GetSetup { repository } => setup::answer::answer(self, &asked, repository).await,
             Route::GetWebServer => proxy::answer::web_server(self),
             Route::SetWebServer => Err(proxy::answer::set_elsewhere()),

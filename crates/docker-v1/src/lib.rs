@@ -15,7 +15,6 @@ mod route;
 mod search;
 mod tags;
 mod token;
-mod user_agent;
 mod users;
 
 use std::sync::Arc;

@@ -4,14 +4,14 @@
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use supercargo_access::Session;
 use supercargo_http::request;
 use supercargo_http::response::{empty, header_value};
+use supercargo_model::ImageId;
 use supercargo_model::account::Actions;
-use supercargo_model::{Digest, ImageId};
 use supercargo_registry::{Error, Scheme};
 
 use crate::error::{Code, Failure};
@@ -52,14 +52,6 @@ impl<'de> Deserialize<'de> for ListedImage {
 
         deserializer.deserialize_map(Members)
     }
-}
-
-/// An image as it is listed for clients. Never with a tag: some would set it.
-#[derive(Serialize)]
-struct ImageOfRepository {
-    id: ImageId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    checksum: Option<Digest>,
 }
 
 /// Checks a list of images. What it says is said again, one by one, by the requests that follow or came before.
@@ -115,8 +107,6 @@ pub(crate) fn list_images(
     admitted: &Admitted,
 ) -> Result<Response, Failure> {
     let images = surface.registry.v1_images_of(surface.repository(), admitted.name()?)?;
-    let images: Vec<ImageOfRepository> =
-        images.into_iter().map(|(id, checksum)| ImageOfRepository { id, checksum }).collect();
     let mut response = crate::json(&images)?;
     let signature = hand_out(surface, parts, admitted, Actions::READ, &mut response)?;
     set_cookie(parts, &signature, &mut response)?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use supercargo_model::v1::TagJson;
 use supercargo_model::{ImageId, Reference, Tag};
 use supercargo_registry::{Condition, Error};
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
-use crate::user_agent::TagJson;
 use crate::{Surface, base};
 
 /// What is meant where no tag is named.

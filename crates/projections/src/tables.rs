@@ -269,6 +269,11 @@ impl ContentRow {
         self.tags > 0 || self.holders > 0 || self.subject_live
     }
 
+    /// Whether it is a manifest that has a place of its own in the tree: no tag points to it, and nobody deleted what did.
+    pub fn stands_alone(&self) -> bool {
+        self.manifest && self.tags == 0 && self.holds()
+    }
+
     /// Whether what it refers to is in use because of it.
     pub(crate) fn holds(&self) -> bool {
         (self.manifest || self.image)
@@ -550,6 +555,13 @@ pub mod prefix {
         out
     }
 
+    /// The names of a repository that hold something, or did.
+    pub fn name_ids(repository: &RepoKey) -> Vec<u8> {
+        let mut out = vec![number::NAME_IDS];
+        out.text(repository.as_str());
+        out
+    }
+
     /// All blobs, and their holders between them.
     pub fn blobs() -> Vec<u8> {
         vec![number::BLOBS]
@@ -574,6 +586,13 @@ pub mod prefix {
     /// Orphans that wait for the same reason.
     pub fn orphans(wait: Wait) -> Vec<u8> {
         vec![number::orphans(wait)]
+    }
+
+    /// The folders of a repository's tree.
+    pub fn folders(repository: &RepoKey) -> Vec<u8> {
+        let mut out = vec![number::FOLDERS];
+        out.text(repository.as_str());
+        out
     }
 
     /// All empty folders.

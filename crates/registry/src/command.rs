@@ -9,10 +9,12 @@ use supercargo_model::account::{
     Actions, Grant, GroupName, PasswordHash, PermissionTarget, PermissionTargetName, TokenId, TokenKind,
     UserName,
 };
+use supercargo_model::tree::TreePath;
 use supercargo_model::{Digest, ImageId, Manifest, Reference, RepoKey, RepoName, Tag, Timestamp};
 
 use crate::RepositoryChange;
 use crate::condition::Condition;
+use crate::tree::{PropertiesChange, Reach};
 
 /// A wish, decided by [`crate::decide::decide`] inside the writer.
 #[derive(Debug, Clone)]
@@ -76,11 +78,17 @@ pub(crate) enum Command {
         repository: RepoKey,
         name: RepoName,
     },
+    /// What is not there any more is passed over, but for the first.
     SetProperties {
         repository: RepoKey,
-        path: String,
-        set: Vec<(String, Vec<String>)>,
-        removed: Vec<String>,
+        changes: Vec<PropertiesChange>,
+    },
+    /// With all that is below it and that the eyes see; the hands must reach all of that.
+    DeleteItem {
+        repository: RepoKey,
+        path: TreePath,
+        eyes: Reach,
+        hands: Reach,
     },
     Collect {
         policy: GcPolicy,
@@ -414,6 +422,7 @@ impl Command {
                 | Command::DeleteManifest { .. }
                 | Command::DeleteName { .. }
                 | Command::DeleteTags { .. }
+                | Command::DeleteItem { .. }
                 | Command::RemoveRepository { .. }
                 | Command::Collect { .. }
                 | Command::Prune { .. }

@@ -10,6 +10,7 @@ mod promote;
 mod repositories;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use supercargo_model::{RepoKey, RepoName, Timestamp};
 use supercargo_projections::Rows;
@@ -50,8 +51,9 @@ pub(crate) fn decide(
         }
         Command::DeleteName { repository, name } => repositories::delete_name(view, repository, name),
         Command::DeleteTags { repository, name } => manifests::delete_tags(view, repository, name),
-        Command::SetProperties { repository, path, set, removed } => {
-            repositories::set_properties(view, repository, path, set, removed)
+        Command::SetProperties { repository, changes } => tree::set_properties(view, repository, changes),
+        Command::DeleteItem { repository, path, eyes, hands } => {
+            tree::delete(view, repository, path, eyes, hands)
         }
         Command::Collect { policy, cursor } => collect::collect(view, policy, cursor, now, leases),
         Command::Prune { empty_after } => collect::prune(view, *empty_after, now),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use supercargo_blobs::StoreError;
 use supercargo_eventlog::DockerApiVersion;
 use supercargo_model::account::{GroupName, PermissionTargetName, TokenId, UserName};
+use supercargo_model::tree::TreePath;
 use supercargo_model::v1::ImageJsonError;
 use supercargo_model::{Digest, ImageId, ManifestError, RepoKey, RepoName, Tag, limits};
 
@@ -82,14 +83,20 @@ pub enum Error {
     /// No such name in the repository.
     #[error("repository name {0} is not known")]
     NameUnknown(RepoName),
-    /// The repository's tree has no such folder.
-    #[error("repository {repository} has no folder {path:?}")]
-    FolderUnknown {
-        /// The repository.
-        repository: RepoKey,
-        /// The folder's path.
-        path: String,
+    /// The repository's tree has no such folder or file, or none that the caller may see.
+    #[error("there is no {0:?}")]
+    ItemUnknown(TreePath),
+    /// Something in use needs what was to be deleted. The text says what to do.
+    #[error("{path:?} is in use: {why}")]
+    ItemInUse {
+        /// The folder or file.
+        path: TreePath,
+        /// What needs it, and what to do.
+        why: &'static str,
     },
+    /// The caller may not change that.
+    #[error("you may not change {0:?}")]
+    ItemForbidden(TreePath),
     /// No such user.
     #[error("there is no user {0}")]
     UserUnknown(UserName),

@@ -27,9 +27,11 @@ mod registry;
 mod replay;
 mod repositories;
 mod rules;
+pub mod search;
 mod settings;
 mod small;
 mod stats;
+pub mod tree;
 pub mod v1;
 mod verify;
 

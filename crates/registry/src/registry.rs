@@ -191,6 +191,8 @@ pub struct Registry {
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pub(crate) pruning: tokio::sync::Mutex<()>,
     pub(crate) scrubbing: tokio::sync::Mutex<()>,
+    /// One large file at a time whose checksums are found out.
+    pub(crate) hashing: tokio::sync::Mutex<()>,
     closing: watch::Sender<bool>,
 }
 
@@ -249,6 +251,7 @@ impl Registry {
             collecting: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),
             scrubbing: tokio::sync::Mutex::default(),
+            hashing: tokio::sync::Mutex::default(),
             closing: watch::Sender::new(false),
         }))
     }

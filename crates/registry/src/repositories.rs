@@ -242,22 +242,6 @@ impl Registry {
         self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
     }
 
-    /// Sets and removes properties of a folder or file.
-    ///
-    /// # Errors
-    /// [`Error::RepositoryUnknown`], [`Error::FolderUnknown`], [`Error::Invalid`], and those of a commit.
-    pub async fn set_properties(
-        &self,
-        caller: &Caller,
-        repository: &RepoKey,
-        path: String,
-        set: Vec<(String, Vec<String>)>,
-        removed: Vec<String>,
-    ) -> Result<()> {
-        let command = Command::SetProperties { repository: repository.clone(), path, set, removed };
-        self.ledger.submit(caller, command, Payload::None).await.map(|_| ())
-    }
-
     /// Tags after `last`, at most `n`, with where they point.
     ///
     /// # Errors

@@ -59,6 +59,7 @@ enum Command {
     #[command(subcommand)]
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
+    Search(commands::search::Args),
     Promote(commands::promote::PromoteArgs),
     Migrate(commands::promote::MigrateArgs),
     #[command(subcommand)]
@@ -92,6 +93,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Name(command) => commands::repo::run_name(command, &common),
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::Search(args) => commands::search::run(args, &common),
         Command::Promote(args) => commands::promote::promote(args, &common),
         Command::Migrate(args) => commands::promote::migrate(args, &common),
         Command::User(command) => commands::account::run_user(command, &common),

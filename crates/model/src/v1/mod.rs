@@ -14,6 +14,7 @@ mod name;
 mod properties;
 mod raw;
 pub mod schema1;
+mod tag_json;
 mod typed;
 #[cfg(test)]
 mod vectors;
@@ -24,6 +25,7 @@ pub use config::{SynthesisedImage, chain_ids, from_v2};
 pub use convert::{ChainImage, Converted, Form, to_v2};
 pub use json::{ImageJson, ImageJsonError};
 pub use name::V1Name;
+pub use tag_json::TagJson;
 
 use crate::{Digest, ImageId};
 use typed::Malformed;

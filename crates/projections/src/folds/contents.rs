@@ -7,7 +7,7 @@
 
 use supercargo_model::{Digest, Timestamp};
 
-use super::{Loss, Name, blobs, images, manifests, names, targets};
+use super::{Loss, Name, blobs, images, manifests, names, targets, tree};
 use crate::tables::{
     ContentRow, ContentState, Contents, Images, Manifests, NameId, Orphans, ReferenceKind, Views, Wait,
 };
@@ -73,6 +73,15 @@ fn change_one<B: Base>(
         }
     }
     count_presence(state, name, digest, &old, &new, why);
+    if old.stands_alone() != new.stands_alone() {
+        let at = match why {
+            Change::Lost(loss) => loss.since,
+            Change::Pushed(at) => at,
+            // A tag that has a folder beside it.
+            Change::Gained => Timestamp::default(),
+        };
+        tree::settle_alone(state, name, digest, new.stands_alone(), at);
+    }
     if old.holds() != new.holds() {
         let since = match (new.state, why) {
             (ContentState::Waiting { since, .. }, _) => since,

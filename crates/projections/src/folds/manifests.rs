@@ -4,7 +4,7 @@ use supercargo_eventlog::Record;
 use supercargo_model::{Digest, Manifest, Timestamp};
 
 use super::contents::{self, Change};
-use super::{Loss, Name, targets, tree};
+use super::{Loss, Name, targets};
 use crate::tables::{Contents, Images, ManifestRow, Manifests, References, Referrers, Source, Views, Wait};
 use crate::working::{Base, Working};
 
@@ -54,7 +54,6 @@ pub(super) fn pushed<B: Base>(
         row.size = manifest.size;
         row.subject_live = subject_live;
     });
-    tree::settle_alone(state, name, digest, false, record.at);
 }
 
 /// The manifest is gone from the name; what only it held waits since `since`.
@@ -69,12 +68,10 @@ pub(super) fn removed<B: Base>(
     let Some(row) = state.get::<Manifests>(&key) else { return };
     let (held, subject) = (targets(&row.manifest), row.manifest.subject);
     let lost = |since| Change::Lost(Loss { since, wait: Wait::Deleted });
-    let was_alone = tree::is_alone(state, name.id, digest);
     contents::change(state, name, digest, lost(since), |row| {
         row.manifest = false;
         row.subject_live = false;
     });
-    tree::settle_alone(state, name, digest, was_alone, at);
     for (target, _) in held {
         state.remove::<References>(&(name.id, target, Source::Manifest(digest)));
     }

@@ -31,12 +31,10 @@ pub(super) fn set<B: Base>(
     if before.as_ref().is_some_and(|before| before.digest == digest) {
         return;
     }
+    tree::tag_set(state, name, tag, before.as_ref(), &now);
     // First what it points to now, so that what both the old and the new manifest hold is never let go.
     state.put_new::<References>(&(name.id, digest, Source::Tag(tag.clone())), ReferenceKind::Tag);
-    let was_alone = tree::is_alone(state, name.id, digest);
     contents::change(state, name, digest, Change::Gained, |row| row.tags = row.tags.saturating_add(1));
-    tree::tag_set(state, name, tag, before.as_ref(), &now);
-    tree::settle_alone(state, name, digest, was_alone, record.at);
     match before {
         Some(before) => {
             unpoint(state, name, tag, before.digest, Loss { since: record.at, wait: Wait::Untagged });
@@ -81,8 +79,6 @@ pub(super) fn migrated<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Ta
 fn unpoint<B: Base>(state: &mut Working<B>, name: Name<'_>, tag: &Tag, from: Digest, loss: Loss) {
     state.remove::<References>(&(name.id, from, Source::Tag(tag.clone())));
     contents::change(state, name, from, Change::Lost(loss), |row| row.tags = row.tags.saturating_sub(1));
-    // It had this one.
-    tree::settle_alone(state, name, from, false, loss.since);
 }
 
 fn remember<B: Base>(

@@ -7,9 +7,7 @@ use supercargo_model::tree::{self, BLOB_FILES, INDEX, MANIFEST, V1_TAG};
 use supercargo_model::{Digest, ImageId, RepoKey, Tag, Timestamp};
 
 use super::{Name, properties};
-use crate::tables::{
-    Contents, EmptyFolders, FolderRow, Folders, Manifests, NameId, Properties, Table as _, TagRow,
-};
+use crate::tables::{EmptyFolders, FolderRow, Folders, Manifests, Properties, Table as _, TagRow};
 use crate::working::{Base, Rows as _, Working, prefix_end};
 
 /// Since when there is more in a folder, and who put it there.
@@ -56,24 +54,15 @@ pub(super) fn tag_deleted<B: Base>(
     remove_child(state, name.repository, &folder, at);
 }
 
-/// Whether a manifest has a folder of its own: while it is here and no tag points to it.
-pub(super) fn is_alone<B: Base>(state: &mut Working<B>, id: NameId, digest: Digest) -> bool {
-    state.get::<Contents>(&(id, digest)).is_some_and(|row| row.manifest && row.tags == 0)
-}
-
-/// A manifest may have a folder of its own from now on, or none any more. With the folder goes what is said of it and of
-/// its files.
+/// A manifest has a folder of its own from now on, or none any more. With the folder goes what is said of it and of its
+/// files.
 pub(super) fn settle_alone<B: Base>(
     state: &mut Working<B>,
     name: Name<'_>,
     digest: Digest,
-    was_alone: bool,
+    alone: bool,
     at: Timestamp,
 ) {
-    let alone = is_alone(state, name.id, digest);
-    if alone == was_alone {
-        return;
-    }
     let path = tree::untagged_folder(name.name, &digest);
     let key = (name.repository.clone(), path);
     if !alone {

@@ -345,7 +345,15 @@ impl World {
     }
 
     /// The things of every folder that has files.
-    pub fn things(&self) -> BTreeMap<Path, BTreeSet<Thing>> {
+    pub fn things(&mut self) -> BTreeMap<Path, BTreeSet<Thing>> {
+        let deleted = |state| matches!(state, ContentState::Waiting { wait: Wait::Deleted, .. });
+        let mut fates = BTreeSet::new();
+        for (key, name) in self.held.keys().filter(|(_, name)| !name.is_waiting_room()) {
+            let Some(id) = self.state.row::<NameIds>(&(key.clone(), name.clone())) else { continue };
+            let contents = self.state.scan_prefix::<Contents>(&prefix::contents(id), None, usize::MAX);
+            let gone = contents.into_iter().filter(|(_, row)| deleted(row.state));
+            fates.extend(gone.map(|((_, digest), _)| (key, name, digest)));
+        }
         let mut things: BTreeMap<Path, BTreeSet<Thing>> = BTreeMap::new();
         for ((key, name), held) in &self.held {
             let mut add = |folder, thing| things.entry((key.clone(), folder)).or_default().insert(thing);
@@ -354,7 +362,9 @@ impl World {
                 let folder = if image { tree::v1_tag_folder(name, tag) } else { tree::tag_folder(name, tag) };
                 add(folder, Thing::Tag { name: name.clone(), tag: tag.clone(), digest: *digest, image });
             }
-            for digest in held.manifests.keys().filter(|digest| held.tags.values().all(|to| to != *digest)) {
+            let untagged = held.manifests.keys().filter(|digest| held.tags.values().all(|to| to != *digest));
+            // What became of it is counted anew elsewhere.
+            for digest in untagged.filter(|digest| !fates.contains(&(key, name, **digest))) {
                 add(tree::untagged_folder(name, digest), Thing::Alone(name.clone(), *digest));
             }
             for (json, image) in held.images.iter().filter(|_| !name.is_waiting_room()) {

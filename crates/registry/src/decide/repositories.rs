@@ -1,11 +1,9 @@
-//! Repositories and whole names: created, configured, removed; properties of the tree.
+//! Repositories and whole names: created, configured, removed.
 
 use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig};
 use supercargo_model::{RepoKey, RepoName, Tag, limits};
 use supercargo_projections::Rows;
-use supercargo_projections::tables::{
-    Contents, Folders, Images, NameUsage, Names, Repositories, Tags, prefix,
-};
+use supercargo_projections::tables::{Contents, Images, NameUsage, Names, Repositories, Tags, prefix};
 
 use super::{manifests, name_id, repository};
 use crate::command::Decision;
@@ -122,29 +120,4 @@ fn empty_name(view: &mut impl Rows, key: &RepoKey, name: &RepoName, events: &mut
         }
     }
     events.push(Event::RepositoryNameDeleted { repository: key.clone(), name: name.clone() });
-}
-
-pub(super) fn set_properties(
-    view: &mut impl Rows,
-    key: &RepoKey,
-    path: &str,
-    set: &[(String, Vec<String>)],
-    removed: &[String],
-) -> Result<Decision> {
-    repository(view, key)?;
-    let texts =
-        set.iter().flat_map(|(property, values)| std::iter::once(property).chain(values)).chain(removed);
-    if texts.map(String::as_str).chain([path]).any(|text| text.contains(char::is_control)) {
-        return Err(Error::Invalid("paths and properties can't hold control characters".to_owned()));
-    }
-    // Properties go when their folder is pruned; those of no folder would stay for ever.
-    if view.row::<Folders>(&(key.clone(), path.to_owned())).is_none() {
-        return Err(Error::FolderUnknown { repository: key.clone(), path: path.to_owned() });
-    }
-    Ok(Decision::done(vec![Event::PropertiesSet {
-        repository: key.clone(),
-        path: path.to_owned(),
-        set: set.to_vec(),
-        removed: removed.to_vec(),
-    }]))
 }

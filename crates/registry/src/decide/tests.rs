@@ -19,6 +19,7 @@ use crate::command::{CollectCursor, Collected, GcPolicy, Outcome};
 use crate::condition::{Condition, Expected};
 use crate::leases::{Leases, Principal};
 use crate::rules::Broken;
+use crate::tree::{PropertiesChange, Reach};
 use crate::{RepositoryChange, RulesChange};
 
 const POLICY: GcPolicy = GcPolicy {
@@ -300,11 +301,12 @@ fn everything_in_a_repository_that_is_not_there_is_refused() {
         Command::DeleteName { repository: "s".parse().unwrap(), name: a() },
         Command::RemoveRepository { repository: "s".parse().unwrap(), force: true },
         Command::ConfigureRepository { repository: "s".parse().unwrap(), change: Box::default() },
-        Command::SetProperties {
+        Command::SetProperties { repository: "s".parse().unwrap(), changes: Vec::new() },
+        Command::DeleteItem {
             repository: "s".parse().unwrap(),
-            path: "a".to_owned(),
-            set: Vec::new(),
-            removed: Vec::new(),
+            path: "a".parse().unwrap(),
+            eyes: Reach::all(),
+            hands: Reach::all(),
         },
     ];
     for command in commands {
@@ -547,35 +549,65 @@ fn a_tag_is_deleted_alone_and_a_manifest_with_its_tags() {
     assert!(matches!(refused, Err(Error::NameUnknown(_))), "{refused:?}");
 }
 
+/// Sets a property, or removes it, of paths.
+fn properties(paths: &[&str], key: &str, value: Option<&str>) -> Command {
+    let set = value.map(|value| (key.to_owned(), vec![value.to_owned(), value.to_owned()]));
+    let removed: Vec<String> = value.is_none().then(|| key.to_owned()).into_iter().collect();
+    let changes = paths.iter().map(|path| PropertiesChange {
+        path: path.parse().unwrap(),
+        set: set.iter().cloned().collect(),
+        removed: removed.clone().into(),
+    });
+    Command::SetProperties { repository: r(), changes: changes.collect() }
+}
+
 #[test]
 fn properties_hold_no_control_characters() {
-    let mut view = given([]);
-    let command = |path: &str, key: &str, value: &str| Command::SetProperties {
-        repository: r(),
-        path: path.to_owned(),
-        set: vec![(key.to_owned(), vec![value.to_owned()])],
-        removed: Vec::new(),
-    };
-    for (path, key, value) in [("a\0b", "k", "v"), ("a", "k\n", "v"), ("a", "k", "\u{7f}")] {
-        let refused = view.decide(command(path, key, value));
+    let mut view = given_an_image();
+    for (key, value) in [("k\n", "v"), ("k", "\u{7f}"), ("k k", "v"), ("docker.size", "1"), ("sha256", "1")] {
+        let refused = view.decide(properties(&["a"], key, Some(value)));
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
 }
 
 #[test]
-fn properties_are_those_of_a_folder_that_is_there() {
+fn properties_are_those_of_something_that_is_there() {
     let mut view = given_an_image();
-    let command = |path: &str| Command::SetProperties {
-        repository: r(),
-        path: path.to_owned(),
-        set: vec![("k".to_owned(), vec!["ü".to_owned()])],
-        removed: Vec::new(),
-    };
-    assert_eq!(view.events(command("a")).len(), 1);
-    for path in ["b", "a/nowhere", "", "/a"] {
-        let refused = view.decide(command(path));
-        assert!(matches!(refused, Err(Error::FolderUnknown { .. })), "{refused:?}");
+    for path in ["a", "a/latest", "a/latest/manifest.json", ""] {
+        assert_eq!(view.events(properties(&[path], "k", Some("ü"))).len(), 1, "{path:?}");
     }
+    for path in
+        ["b", "a/nowhere", "a/latest/list.manifest.json", "a/manifest.json", ".images", "repositories"]
+    {
+        let refused = view.decide(properties(&[path], "k", Some("ü")));
+        assert!(matches!(refused, Err(Error::ItemUnknown(_))), "{path:?} {refused:?}");
+    }
+    // What went while it was looked for is passed over.
+    assert_eq!(view.events(properties(&["a", "a/gone", "a/latest"], "k", Some("v"))).len(), 2);
+}
+
+#[test]
+fn properties_are_recorded_where_that_changes_something() {
+    let mut view = given_an_image();
+    let events = view.events(properties(&["a"], "k", Some("v")));
+    let set = vec![("k".to_owned(), vec!["v".to_owned()])];
+    let expected = Event::PropertiesSet { repository: r(), path: "a".to_owned(), set, removed: Vec::new() };
+    assert_eq!(events, [expected]);
+    view.record(events);
+    assert_eq!(view.events(properties(&["a"], "k", Some("v"))), []);
+    assert_eq!(view.events(properties(&["a"], "other", None)), []);
+    assert_eq!(view.events(properties(&["a"], "k", None)).len(), 1);
+}
+
+#[test]
+fn checksums_are_recorded_once_and_of_what_is_held() {
+    let mut view = given_an_image();
+    let record = |blob| Command::RecordHashes { blob, md5: [1; 16], sha1: [2; 20] };
+    let events = view.events(record(d(2)));
+    assert_eq!(events, [Event::BlobHashed { blob: d(2), md5: [1; 16], sha1: [2; 20] }]);
+    view.record(events);
+    assert_eq!(view.events(record(d(2))), []);
+    assert_eq!(view.events(record(d(77))), []);
 }
 
 #[test]

@@ -36,7 +36,8 @@ pub use migration::{
     MIGRATION_LISTED_MAX, MayMigrate, MigratedTag, MigrationProgress, MigrationReport, MigrationRequest,
     MigrationStep, TagMigration,
 };
-pub use tags::{HasTags, V1Found};
+pub(crate) use tags::images_of;
+pub use tags::{HasTags, V1Found, V1ListedImage};
 
 /// How many names that hold an image are looked at, at most.
 const NAMES_MAX: usize = 16 * 1024;

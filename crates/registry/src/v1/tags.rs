@@ -1,5 +1,6 @@
 //! Tags as V1 clients see them: set on images, and read as the image that they, or what they point at, stand for.
 
+use serde::Serialize;
 use supercargo_eventlog::{DockerApiVersion, Log as _, V1Image};
 use supercargo_model::{Digest, ImageId, Reference, RepoKey, RepoName, Tag, Timestamp, media_type};
 use supercargo_projections::tables::{
@@ -25,6 +26,16 @@ pub struct V1Found {
     pub total: u64,
     /// Those of the page, in order.
     pub names: Vec<RepoName>,
+}
+
+/// An image as it is listed for clients. Never with a tag: some would set it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct V1ListedImage {
+    /// What its maker called it.
+    pub id: ImageId,
+    /// The SHA-256 of its JSON, a newline and its layer, where it came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Digest>,
 }
 
 /// Says whether a name has tags.
@@ -95,32 +106,13 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NameUnknown`], also where it has no tags.
-    pub fn v1_images_of(
-        &self,
-        repository: &RepoKey,
-        name: &RepoName,
-    ) -> Result<Vec<(ImageId, Option<Digest>)>> {
+    pub fn v1_images_of(&self, repository: &RepoKey, name: &RepoName) -> Result<Vec<V1ListedImage>> {
         let snapshot = self.snapshot()?;
         let id = self.known_name(&snapshot, repository, name)?;
         if !has_tags(&snapshot, id)? {
             return Err(Error::NameUnknown(name.clone()));
         }
-        let mut images = Vec::new();
-        let prefix = prefix::contents(id);
-        snapshot
-            .visit::<Images>(&prefix, &prefix_end(&prefix), |_, row| {
-                images.push(row.image);
-                true
-            })
-            .map_err(Error::internal)?;
-        let mut reached = Vec::with_capacity(images.len());
-        for V1Image { id: image, json, checksum, .. } in images {
-            let content = snapshot.get::<Contents>(&(id, json)).map_err(Error::internal)?;
-            if content.is_some_and(|content| content.state == ContentState::Live) {
-                reached.push((image, checksum));
-            }
-        }
-        Ok(reached)
+        images_of(&snapshot, id)
     }
 
     /// When a tag was set, and the user agent that set it.
@@ -295,6 +287,26 @@ impl Registry {
         let id = self.known_name(&snapshot, repository, name)?;
         resolve(&snapshot, id, &Reference::Tag(tag.clone()))
     }
+}
+
+/// The images of a name that its tags reach.
+pub(crate) fn images_of(snapshot: &Snapshot, name: NameId) -> Result<Vec<V1ListedImage>> {
+    let mut images = Vec::new();
+    let prefix = prefix::contents(name);
+    snapshot
+        .visit::<Images>(&prefix, &prefix_end(&prefix), |_, row| {
+            images.push(row.image);
+            true
+        })
+        .map_err(Error::internal)?;
+    let mut reached = Vec::with_capacity(images.len());
+    for V1Image { id, json, checksum, .. } in images {
+        let content = snapshot.get::<Contents>(&(name, json)).map_err(Error::internal)?;
+        if content.is_some_and(|content| content.state == ContentState::Live) {
+            reached.push(V1ListedImage { id, checksum });
+        }
+    }
+    Ok(reached)
 }
 
 fn has_tags(snapshot: &Snapshot, name: NameId) -> Result<bool> {

@@ -1,12 +1,13 @@
-//! What a client says of itself and of the machine it runs on, in the `User-Agent` that docker sends: pairs of a key and
-//! a value, `docker/1.9.1 go/go1.4.2 git-commit/a34a1d5 kernel/4.1 os/linux arch/amd64` (the V1 specification, 1).
+//! What is told of a tag: what the client that set it said of itself and of the machine it runs on, in the `User-Agent`
+//! that docker sends: pairs of a key and a value, `docker/1.9.1 go/go1.4.2 git-commit/a34a1d5 kernel/4.1 os/linux arch/amd64` (the V1 specification, 1).
 
 use serde::Serialize;
-use supercargo_model::Timestamp;
+
+use crate::Timestamp;
 
 /// What is known of whoever set a tag, as `tags/<tag>/json` tells it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct TagJson {
+pub struct TagJson {
     /// When the tag was set, in seconds since the Unix epoch.
     last_update: Option<i64>,
     docker_version: Option<String>,
@@ -18,12 +19,12 @@ pub(crate) struct TagJson {
 
 impl TagJson {
     /// What is told where nobody set the tag.
-    pub(crate) fn unset() -> TagJson {
+    pub fn unset() -> TagJson {
         TagJson { arch: "amd64".to_owned(), os: "linux".to_owned(), ..TagJson::default() }
     }
 
     /// What is told of a tag that this client set then.
-    pub(crate) fn set(at: Timestamp, user_agent: &str) -> TagJson {
+    pub fn set(at: Timestamp, user_agent: &str) -> TagJson {
         let mut told =
             TagJson { last_update: Some(at.as_micros().div_euclid(1_000_000)), ..TagJson::unset() };
         // What comes behind is another program's, which drives this one.

@@ -1,0 +1,194 @@
+//! Items of a repository's tree: what they are, what is below them, their properties (the REST reference, "Artifacts &
+//! Storage").
+//!
+//! What lives here: what all of that needs of a path and of rights, and `?stats`. `info` says what an item is, `list` what
+//! is below it, `properties` what is said of it; `notation` reads how clients write properties.
+
+mod info;
+mod list;
+pub(crate) mod notation;
+pub(crate) mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use supercargo_access::Rights;
+use supercargo_eventlog::Actor;
+use supercargo_http::request;
+use supercargo_model::tree::TreePath;
+use supercargo_model::{RepoKey, RepoName};
+use supercargo_registry::Error;
+use supercargo_registry::tree::{Checksums, Item, Reach, RepositoryTree};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::error::{Code, Failure};
+use crate::gate::Admitted;
+use crate::respond::content_type;
+use crate::route::{self, ItemPart};
+use crate::{Asked, Surface, respond};
+
+/// `GET api/storage/<key>[/<path>]`, by what is asked of the item.
+pub(crate) async fn get(
+    surface: &Surface,
+    asked: &Asked,
+    item: &route::Item,
+    part: ItemPart,
+) -> Result<Response, Failure> {
+    match part {
+        ItemPart::Info => info::get(surface, asked, item).await,
+        ItemPart::List => list::get(surface, asked, item).await,
+        ItemPart::Properties => properties::get(surface, asked, item).await,
+        ItemPart::Stats => stats(surface, asked, item),
+    }
+}
+
+/// The names of a repository with which somebody may do something.
+pub(crate) fn reach(
+    admitted: &Admitted,
+    repository: &RepoKey,
+    may: impl Fn(&Rights, &RepoKey, &RepoName) -> bool + Send + Sync + 'static,
+) -> Reach {
+    let rights = admitted.rights().filter(|_| !admitted.is_administrator());
+    let repository = repository.clone();
+    rights.map_or_else(Reach::all, |rights| Reach::of(move |name| may(&rights, &repository, name)))
+}
+
+impl Surface {
+    /// An item's repository and path, as whoever asks sees the tree. To whom nothing is shown of it, it is not there.
+    pub(crate) fn eyes(&self, asked: &Asked, item: &route::Item) -> Result<(Reach, TreePath), Failure> {
+        let (admitted, repository) = (&asked.admitted, &item.repository);
+        let absent = || admitted.absent(repository, Code::ItemUnknown);
+        // What can be no path is none that is there.
+        let path = TreePath::parse(&item.path).map_err(|_| absent())?;
+        Ok((admitted.eyes(repository).ok_or_else(absent)?, path))
+    }
+
+    /// An item, in the tree that it is in.
+    pub(crate) fn item(&self, asked: &Asked, item: &route::Item) -> Result<(RepositoryTree, Item), Failure> {
+        let (eyes, path) = self.eyes(asked, item)?;
+        let mut tree = self.registry.tree(&item.repository, eyes).map_err(|e| told(asked, item, e))?;
+        let found =
+            tree.item(&path)?.ok_or_else(|| asked.admitted.absent(&item.repository, Code::ItemUnknown))?;
+        Ok((tree, found))
+    }
+
+    /// Who may set properties, of an item that is seen.
+    pub(crate) fn annotating(&self, asked: &Asked, item: &route::Item) -> Reach {
+        reach(&asked.admitted, &item.repository, Rights::may_annotate)
+    }
+
+    /// A place among those that walk trees, as soon as there is one.
+    pub(crate) async fn place_to_walk(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let place = Arc::clone(&self.walks).acquire_owned().await;
+        place.map_err(|closed| Failure::internal(closed.to_string()))
+    }
+
+    /// The URL of an item in the storage interface.
+    pub(crate) fn storage_url(&self, asked: &Asked, repository: &RepoKey) -> String {
+        format!("{}/api/storage/{repository}", request::base_url(&asked.parts))
+    }
+}
+
+/// What kept an item from being found or changed: what may not be seen is not there, and a login may help.
+pub(crate) fn told(asked: &Asked, item: &route::Item, error: Error) -> Failure {
+    match error {
+        Error::ItemUnknown(_) | Error::RepositoryUnknown(_) => {
+            asked.admitted.absent(&item.repository, Code::ItemUnknown)
+        }
+        Error::ItemForbidden(_) => asked.admitted.forbidden().message(error.to_string()),
+        error => error.into(),
+    }
+}
+
+/// A path below a URL: percent-encoded, with a slash in front; nothing for the root.
+pub(crate) fn below(path: &TreePath) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const KEPT: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+    match path.is_root() {
+        true => String::new(),
+        false => format!("/{}", utf8_percent_encode(path.as_str(), KEPT)),
+    }
+}
+
+/// What people call an actor.
+pub(crate) fn called(actor: &Actor) -> String {
+    match actor {
+        Actor::System => "_system_".to_owned(),
+        Actor::Anonymous | Actor::User(_) => actor.to_string(),
+    }
+}
+
+/// Checksums, as hexadecimal digits.
+#[derive(Debug, Serialize)]
+pub(crate) struct HexChecksums {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha1: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl From<&Checksums> for HexChecksums {
+    fn from(checksums: &Checksums) -> HexChecksums {
+        HexChecksums {
+            sha1: checksums.sha1.map(|hash| hex(&hash)),
+            md5: checksums.md5.map(|hash| hex(&hash)),
+            sha256: checksums.sha256.map(|hash| hex(&hash)),
+        }
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A switch of a query: 0 or 1.
+pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "1" | "true" => Ok(Some(true)),
+        "0" | "false" => Ok(Some(false)),
+        other => Err(de::Error::custom(format!("{other:?} is neither 0 nor 1"))),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    uri: String,
+    download_count: u64,
+    last_downloaded: i64,
+    remote_download_count: u64,
+    remote_last_downloaded: i64,
+}
+
+/// `?stats`. Downloads are not counted: none are claimed.
+fn stats(surface: &Surface, asked: &Asked, item: &route::Item) -> Result<Response, Failure> {
+    let (_, found) = surface.item(asked, item)?;
+    let uri = surface.storage_url(asked, &item.repository) + &below(&found.path);
+    let stats = Stats {
+        uri,
+        download_count: 0,
+        last_downloaded: 0,
+        remote_download_count: 0,
+        remote_last_downloaded: 0,
+    };
+    respond::json(StatusCode::OK, content_type::JSON, &stats)
+}
+
+/// When and by whom.
+fn times(item: &Item) -> (String, Option<String>) {
+    let Item { at, by, .. } = item;
+    (respond::time(*at), by.as_ref().map(called))
+}
