@@ -264,6 +264,7 @@ mod tests {
                 ("/artifactory/api/docker/old/v2/", "old /api/docker/old/v2/ Path"),
                 ("/artifactory/api/docker/team-a/_ping", "team-a /api/docker/team-a/_ping Path"),
                 ("/artifactory/api/docker/none/v2", "none /api/docker/none/v2 Path"),
+                ("/artifactory/api/docker/old/v2/a/manifests/x", "old /api/docker/old/v2/a/manifests/x Path"),
                 ("/artifactory/api/docker/team%2Da/v1/x", "team-a /api/docker/team-a/v1/x Path"),
                 ("/artifactory/api/docker/a_b/v2/", "no \"a_b\" /v2/"),
                 ("/artifactory/api/docker//v1/", "no \"\" /v1/"),
