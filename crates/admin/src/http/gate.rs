@@ -228,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn what_touches_others_is_not_for_managers_to_change() {
+        let nothing = RepositoryChange::default();
+        assert!(!is_for_administrators(&nothing));
+        assert!(!is_for_administrators(&RepositoryChange { blacked_out: Some(true), ..nothing.clone() }));
+        assert!(is_for_administrators(&RepositoryChange { docker_port: Some(444), ..nothing }));
+    }
+
+    #[test]
     fn everything_else_is_for_administrators() {
         for (method, uri) in [
             ("PUT", "/repositories/r"),
