@@ -59,6 +59,10 @@ enum Command {
     #[command(subcommand)]
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
+    #[command(subcommand)]
+    Tree(commands::tree::Command),
+    #[command(subcommand)]
+    Properties(commands::tree::PropertiesCommand),
     Promote(commands::promote::PromoteArgs),
     Migrate(commands::promote::MigrateArgs),
     #[command(subcommand)]
@@ -92,6 +96,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Name(command) => commands::repo::run_name(command, &common),
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::Tree(command) => commands::tree::run(command, &common),
+        Command::Properties(command) => commands::tree::run_properties(command, &common),
         Command::Promote(args) => commands::promote::promote(args, &common),
         Command::Migrate(args) => commands::promote::migrate(args, &common),
         Command::User(command) => commands::account::run_user(command, &common),

@@ -16,6 +16,7 @@ use super::*;
 use crate::command::Command;
 use crate::ledger::Payload;
 use crate::pushes::digest_of;
+use crate::tree::{Reach, Spread};
 use crate::{GcPolicy, ManifestPush, Options, PromotionWish, RepositoryChange};
 
 fn caller(name: &str) -> Caller {
@@ -1206,13 +1207,13 @@ async fn where_both_are_served_migrated_images_keep_their_ids() {
 async fn what_was_said_of_a_tag_is_migrated_too() {
     let world = World::with_target(DockerApiVersion::V2).await;
     world.push("app", "latest", &[1]).await;
-    let folder = "repositories/library/app/latest".to_owned();
-    let set = |value: &str| vec![("qa".to_owned(), vec![value.to_owned()])];
-    world
-        .registry
-        .set_properties(&world.ann, key(), folder.clone(), set("passed"), Vec::new())
-        .await
-        .unwrap();
+    let folder = "repositories/library/app/latest".parse().unwrap();
+    let (all, spread) = (Reach::all(), Spread { recursive: false, atomic: true });
+    let set = async |value: &str| {
+        let set = (vec![("qa".to_owned(), vec![value.to_owned()])], Vec::new());
+        world.registry.set_properties(&world.ann, key(), (&all, &all), &folder, set, spread).await.unwrap();
+    };
+    set("passed").await;
     migrate(&world, false).await;
     let said = || {
         let snapshot = world.registry.snapshot().unwrap();
@@ -1221,7 +1222,7 @@ async fn what_was_said_of_a_tag_is_migrated_too() {
     };
     assert_eq!(said().unwrap()["qa"], ["passed"]);
     // It is said anew where it changed.
-    world.registry.set_properties(&world.ann, key(), folder, set("failed"), Vec::new()).await.unwrap();
+    set("failed").await;
     assert_eq!(migrate(&world, false).await.1.migrated, 1);
     assert_eq!(said().unwrap()["qa"], ["failed"]);
     assert_eq!(migrate(&world, false).await.1.unchanged, 1);
