@@ -43,7 +43,7 @@ pub fn docker_client() -> Caller {
 }
 
 /// Content with its size in bytes.
-type Content = (Digest, u64);
+pub(crate) type Content = (Digest, u64);
 
 #[derive(Debug, Clone)]
 struct Image {
@@ -128,19 +128,7 @@ impl History {
         };
         let seq = self.next;
         self.next += 1;
-        let elapsed = STEP.saturating_mul(u32::try_from(seq).unwrap_or(u32::MAX));
-        let (actor, origin) = match event {
-            Event::OrphansCollected { .. } => (Actor::System, Origin::local(Api::Worker)),
-            _ => (self.caller.actor.clone(), self.caller.origin.clone()),
-        };
-        Ok(Record {
-            seq,
-            at: Timestamp::from_micros(BEGAN).plus(elapsed),
-            id: Uuid::from_u64_pair(self.random.number(), self.random.number()),
-            actor,
-            origin,
-            event,
-        })
+        Ok(record_of(seq, &mut self.random, &self.caller, event))
     }
 
     /// An image is built and pushed to one of the names, and what is too old there is deleted.
@@ -228,8 +216,25 @@ impl History {
     }
 }
 
+/// An event in its envelope.
+pub(crate) fn record_of(seq: u64, random: &mut Random, caller: &Caller, event: Event) -> Record {
+    let elapsed = STEP.saturating_mul(u32::try_from(seq).unwrap_or(u32::MAX));
+    let (actor, origin) = match event {
+        Event::OrphansCollected { .. } => (Actor::System, Origin::local(Api::Worker)),
+        _ => (caller.actor.clone(), caller.origin.clone()),
+    };
+    Record {
+        seq,
+        at: Timestamp::from_micros(BEGAN).plus(elapsed),
+        id: Uuid::from_u64_pair(random.number(), random.number()),
+        actor,
+        origin,
+        event,
+    }
+}
+
 /// Content that was never there before, of any size below a bound.
-fn content(random: &mut Random, below: u64) -> Content {
+pub(crate) fn content(random: &mut Random, below: u64) -> Content {
     let mut bytes = [0; 32];
     for piece in bytes.chunks_mut(8) {
         piece.copy_from_slice(&random.number().to_le_bytes());
@@ -239,6 +244,12 @@ fn content(random: &mut Random, below: u64) -> Content {
 
 /// What is read from the manifest of an image.
 fn described(image: &Image, base: Content) -> Manifest {
+    let [config, layers @ ..] = image.own;
+    manifest_of(config, std::iter::once(base).chain(layers))
+}
+
+/// What is read from a manifest.
+pub(crate) fn manifest_of(config: Content, layers: impl IntoIterator<Item = Content>) -> Manifest {
     let descriptor = |media_type: &str, (digest, size): Content| Descriptor {
         media_type: media_type.to_owned(),
         digest,
@@ -246,13 +257,12 @@ fn described(image: &Image, base: Content) -> Manifest {
         platform: None,
         foreign: false,
     };
-    let [config, layers @ ..] = image.own;
     Manifest {
         media_type: MANIFEST.to_owned(),
-        size: image.manifest.1,
+        size: MANIFEST_BYTES,
         artifact_type: None,
         config: Some(descriptor(CONFIG, config)),
-        layers: std::iter::once(base).chain(layers).map(|layer| descriptor(LAYER, layer)).collect(),
+        layers: layers.into_iter().map(|layer| descriptor(LAYER, layer)).collect(),
         children: Vec::new(),
         subject: None,
         annotations: Vec::new(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
-use supercargo_eventlog::{Db, Log as _, RedbLog};
+use supercargo_eventlog::{Db, Log as _, Record, RedbLog};
 use supercargo_model::{Algorithm, Digest, Reference, RepoKey, RepoName, Tag};
 use supercargo_projections::{Empty, Rebuilder, Working, fold};
 use supercargo_registry::{Caller, DATABASE_FILE, FIRST_REPOSITORY, ManifestPush, Options, Registry};
@@ -35,7 +35,7 @@ const IMAGES: u64 = 64;
 /// The name that holds the images' blobs.
 const SHELF: &str = "bench/shelf";
 /// Records that are appended by one commit while a log is made up.
-const BATCH: u64 = 20_000;
+pub(crate) const BATCH: u64 = 20_000;
 
 /// What a round of commits measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,12 +252,31 @@ pub(crate) async fn replay(settings: &Settings) -> Result<Vec<Row>> {
 /// # Errors
 /// Where it can't be written.
 pub(crate) fn folder_with_events(settings: &Settings, events: u64) -> Result<Folder> {
+    let mut history = History::new()?;
+    let mut left = events;
+    folder_with(settings, || {
+        let batch = BATCH.min(left);
+        left -= batch;
+        history.take(batch)
+    })
+}
+
+/// As [`folder_with_events`], with the records that are given, until there are none.
+///
+/// # Errors
+/// Where it can't be written.
+pub(crate) fn folder_with(
+    settings: &Settings,
+    mut next: impl FnMut() -> Result<Vec<Record>>,
+) -> Result<Folder> {
     let folder = Folder::new(settings, "log-")?;
     let (db, log) = open(folder.path())?;
-    let mut history = History::new()?;
     let mut size = 0;
-    while size < events {
-        let batch = history.take(BATCH.min(events - size))?;
+    loop {
+        let batch = next()?;
+        if batch.is_empty() {
+            break;
+        }
         log.append(size, &batch).map_err(Error::ledger)?;
         size += batch.len() as u64;
     }

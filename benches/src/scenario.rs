@@ -6,6 +6,7 @@ mod footprint;
 mod images;
 mod large;
 mod small;
+mod tree;
 mod v1;
 
 use clap::ValueEnum;
@@ -45,6 +46,8 @@ pub enum Scenario {
     Commits,
     /// The log folded again from its beginning
     Replay,
+    /// Pages of a tree of a million items, and searches in it
+    Tree,
     /// Memory when idle, and at its peak while many clients push large layers
     Memory,
     /// The time from start to the first answer
@@ -75,6 +78,7 @@ impl Scenario {
             Scenario::Deletes => deletes::run(settings).await,
             Scenario::Commits => crate::ledger::commits(settings).await,
             Scenario::Replay => crate::ledger::replay(settings).await,
+            Scenario::Tree => tree::run(settings).await,
             Scenario::Memory => footprint::memory(settings).await,
             Scenario::Start => footprint::start(settings).await,
         }

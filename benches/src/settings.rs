@@ -21,6 +21,8 @@ pub struct Settings {
     pub start_events: u64,
     /// Events in the log that is replayed, and that commits are added to.
     pub replay_events: u64,
+    /// Tags in the trees that are looked through: each is a folder with four files.
+    pub tree_tags: u64,
     /// Clients that push large layers while memory is looked at.
     pub memory_clients: usize,
     /// Where servers keep their data: an empty folder on the disk that is to be measured.
@@ -54,6 +56,7 @@ impl Settings {
             deletes: 1_000,
             start_events: 1_000_000,
             replay_events: 300_000,
+            tree_tags: 200_000,
             memory_clients: 16,
             work,
             programs,
@@ -70,6 +73,7 @@ impl Settings {
             deletes: 20,
             start_events: 5_000,
             replay_events: 5_000,
+            tree_tags: 2_000,
             memory_clients: 4,
             work,
             programs,

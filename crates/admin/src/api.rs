@@ -405,10 +405,32 @@ impl InspectParameters {
     }
 }
 
+/// An item that a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundItem {
+    /// The repository that it is in.
+    pub repository: RepoKey,
+    /// Its path there.
+    pub path: String,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// A file's size in bytes; 0 of those that are written as they are read.
+    pub size: u64,
+    /// When it was put there.
+    pub at: Timestamp,
+    /// Who put it there, where that is remembered.
+    pub by: Option<Actor>,
+    /// The SHA-256 of a file that is kept as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Its properties.
+    pub properties: BTreeMap<String, Vec<String>>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use supercargo_eventlog::{Actor, Api, Origin};
+    use supercargo_eventlog::{Api, Origin};
 
     fn record(event: Event) -> Record {
         Record {

@@ -46,6 +46,10 @@ pub const BASE: &str = "/api/supercargo/v1";
 /// Records that one piece of an export holds.
 const EXPORT_RECORDS: u64 = 512;
 
+/// What is gathered of a search before it is sent, in bytes, and how many such pieces may wait for the client.
+const FOUND_BYTES: usize = 16 * 1024;
+const FOUND_WAITING: usize = 4;
+
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 type Shared = State<Arc<Admin>>;
@@ -80,6 +84,7 @@ pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Rou
         .route("/sweep", post(sweep))
         .route("/scrub", post(scrub))
         .route("/verify", post(verify))
+        .route("/search", post(search))
         .route("/repositories", get(repositories))
         .route(
             "/repositories/{key}",
@@ -278,11 +283,11 @@ async fn log_follow(
     Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(pieces)).into_response())
 }
 
-/// The log could not be read in the middle of an answer: it ends there, visibly, as what is left of it is not
+/// What is asked for could not be read in the middle of an answer: it ends there, visibly, as what is left of it is not
 /// sent.
 fn broken(error: impl std::fmt::Display) -> std::io::Error {
-    tracing::error!(%error, "the log can't be read");
-    std::io::Error::other("the log can't be read")
+    tracing::error!(%error, "an answer could not be finished");
+    std::io::Error::other("the answer could not be finished")
 }
 
 /// Records as lines of JSON.
@@ -295,6 +300,41 @@ fn lines(records: &[Record]) -> Bytes {
         }
     }
     Bytes::from(out)
+}
+
+async fn search(
+    State(admin): Shared,
+    query: Result<Json<supercargo_registry::search::Query>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let Json(query) = query.map_err(|e| Refusal::invalid(e.body_text()))?;
+    let registry = Arc::clone(&admin.registry);
+    let (to, mut found) = tokio::sync::mpsc::channel(FOUND_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let mut piece = Vec::new();
+        let searched = ops::search(&registry, &query, &|| to.is_closed(), |item| {
+            // Items are plain data, and a Vec takes any number of bytes.
+            if serde_json::to_writer(&mut piece, &item).is_ok() {
+                piece.push(b'\n');
+            }
+            if piece.len() < FOUND_BYTES {
+                return ControlFlow::Continue(());
+            }
+            match to.blocking_send(Ok(Bytes::from(std::mem::take(&mut piece)))) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        // Nobody is there to hear of it where this fails.
+        let _ = to.blocking_send(searched.map(|()| Bytes::from(piece)));
+    });
+    // What fails before anything was found fails the request.
+    let first = found.recv().await.transpose()?.unwrap_or_default();
+    let rest = stream::unfold(found, |mut found| async {
+        let piece = found.recv().await?;
+        Some((piece.map_err(broken), found))
+    });
+    let pieces = stream::once(std::future::ready(Ok(first))).chain(rest);
+    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(pieces)).into_response())
 }
 
 async fn gc(

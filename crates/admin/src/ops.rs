@@ -1,21 +1,23 @@
 //! The operations, as functions of a registry. Those that take long, or read much, block or are cut into
 //! steps as their names say; nothing here knows how it was asked.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
-use supercargo_eventlog::{Log, LogError, Record, RedbLog};
+use supercargo_eventlog::{Log, LogError, Record, RedbLog, first_at};
+use supercargo_model::RepoKey;
 use supercargo_model::tree::TreePath;
-use supercargo_model::{RepoKey, Timestamp};
+use supercargo_registry::search::{NumberField, Query, TextField};
 use supercargo_registry::tree::{Item, Reach, RepositoryTree, Sibling, Spread};
 use supercargo_registry::v1::{MayMigrate, MigrationRequest, MigrationStep};
 use supercargo_registry::{Caller, Collected, Error, PromotedTag, PromotionWish, Registry, RepositoryInfo};
 
 use crate::api::{
-    Folder, GcParameters, GcReport, ItemInfo, ItemParameters, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage,
-    LogQuery, MigrationParameters, NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PromotionParameters,
-    PropertiesChange, PruneReport, RepositoryChange, TagsPage, TagsParameters, TreeItem, TreePage,
-    TreeParameters,
+    Folder, FoundItem, GcParameters, GcReport, ItemInfo, ItemParameters, LISTED_MAX, LOG_PAGE_RECORDS_MAX,
+    LogPage, LogQuery, MigrationParameters, NamesPage, NamesParameters, PAGE_ENTRIES_MAX,
+    PromotionParameters, PropertiesChange, PruneReport, RepositoryChange, TagsPage, TagsParameters, TreeItem,
+    TreePage, TreeParameters,
 };
 
 /// How many records one page looks at, at most: past it the answer says where to go on.
@@ -53,10 +55,10 @@ pub fn log_page(log: &RedbLog, query: &LogQuery) -> Result<LogPage, Error> {
     let mut from = query.from.unwrap_or(0);
     let mut to = query.to.unwrap_or(size).min(size);
     if let Some(since) = query.since {
-        from = from.max(first_at(log, size, |at| at >= since)?);
+        from = from.max(first_at(log, size, |at| at >= since).map_err(|e| log_error(&e))?);
     }
     if let Some(until) = query.until {
-        to = to.min(first_at(log, size, |at| at > until)?);
+        to = to.min(first_at(log, size, |at| at > until).map_err(|e| log_error(&e))?);
     }
     let limit = query.limit.unwrap_or(LOG_PAGE_RECORDS_MAX).min(LOG_PAGE_RECORDS_MAX);
     let mut page = LogPage { records: Vec::new(), next: None };
@@ -99,21 +101,6 @@ pub fn log_page(log: &RedbLog, query: &LogQuery) -> Result<LogPage, Error> {
     }
     page.next = Some(end).filter(|end| *end > from);
     Ok(page)
-}
-
-/// The first seq whose record's time passes a test that all later ones pass too: times never run backwards
-/// in the log, so it is found by halving.
-fn first_at(log: &RedbLog, size: u64, passes: impl Fn(Timestamp) -> bool) -> Result<u64, Error> {
-    let (mut low, mut high) = (0, size);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if passes(log_record(log, middle)?.at) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    Ok(low)
 }
 
 /// What a collection would do. Blocks.
@@ -216,6 +203,32 @@ pub fn tags(registry: &Registry, key: &RepoKey, parameters: &TagsParameters) -> 
     let n = parameters.n.unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX);
     let page = registry.tag_infos(key, &parameters.name, parameters.last.as_ref(), n)?;
     Ok(TagsPage { tags: page.entries, more: page.more })
+}
+
+/// Searches the trees of all repositories that the query is about, and tells what is found, until told to stop; `stop` is
+/// asked as long as nothing is. Blocks.
+///
+/// # Errors
+/// [`Error::Invalid`] for a query that would take too much memory; errors of the storage.
+pub fn search(
+    registry: &Registry,
+    query: &Query,
+    stop: &dyn Fn() -> bool,
+    mut each: impl FnMut(FoundItem) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    registry.search(query, |_| Some(Reach::all()), stop, &mut |found| {
+        let item = found.item();
+        Ok(each(FoundItem {
+            repository: found.repository().clone(),
+            path: item.path.to_string(),
+            folder: item.is_folder(),
+            size: found.number(NumberField::Size),
+            at: item.at,
+            by: item.by.clone(),
+            sha256: found.text(TextField::Sha256)?.map(std::borrow::Cow::into_owned),
+            properties: found.properties()?.clone(),
+        }))
+    })
 }
 
 /// Promotes tags.

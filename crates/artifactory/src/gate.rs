@@ -15,10 +15,12 @@ use supercargo_http::{login, request};
 use supercargo_model::account::Actions;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Caller;
+use supercargo_registry::tree::Reach;
 
 use crate::Surface;
 use crate::error::{Code, Failure};
 use crate::route::Route;
+use crate::storage;
 
 /// By which an API key is sent, which is an access token.
 const API_KEY: HeaderName = HeaderName::from_static("x-jfrog-art-api");
@@ -78,6 +80,15 @@ impl Admitted {
     /// Whether no name of a repository is shown to them, whatever it is called.
     pub(crate) fn reads_nothing_in(&self, repository: &RepoKey) -> bool {
         self.rights.as_ref().is_some_and(|rights| rights.read_nothing_in(repository))
+    }
+
+    /// Their eyes for the tree of a repository; none where they see nothing of it.
+    pub(crate) fn eyes(&self, repository: &RepoKey) -> Option<Reach> {
+        match (self.reads_nothing_in(repository), self.reads_everything_in(repository)) {
+            (true, _) => None,
+            (_, true) => Some(Reach::all()),
+            _ => Some(storage::reach(self, repository, Rights::may_read)),
+        }
     }
 
     /// What is said of something in a repository that is not there, or not for them to see: the same of both. Who is not

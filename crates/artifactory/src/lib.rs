@@ -8,6 +8,9 @@
 
 #![allow(dead_code, reason = "handlers come one after another; this goes with the last of them")]
 
+mod aql;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod edge;
 pub mod error;
 mod gate;
 mod listings;
@@ -17,6 +20,7 @@ mod raw;
 mod repositories;
 mod respond;
 mod route;
+mod search;
 mod security;
 pub mod setup;
 mod storage;
@@ -39,6 +43,7 @@ use supercargo_http::request;
 use supercargo_registry::Registry;
 use tokio::sync::Semaphore;
 
+pub use crate::aql::{AqlError, parse as parse_aql};
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
 use crate::route::Route;
@@ -169,9 +174,10 @@ impl Surface {
             Route::GetFile { item } => raw::get(self, &asked, item).await,
             Route::PutFile { item } => Err(raw::put(&asked, item)),
             Route::DeleteItem { item } => raw::delete(self, &asked, item).await,
-            Route::SearchProperties | Route::SearchNames | Route::SearchChecksums | Route::SearchAql => {
-                Err(asked.unanswered())
-            }
+            Route::SearchProperties => search::properties(self, &asked).await,
+            Route::SearchNames => search::names(self, &asked).await,
+            Route::SearchChecksums => search::checksums(self, &asked).await,
+            Route::SearchAql => search::aql(self, &asked).await,
             Route::GetSetup { repository } => setup::answer::answer(self, &asked, repository).await,
             Route::GetWebServer => proxy::answer::web_server(self),
             Route::SetWebServer => Err(proxy::answer::set_elsewhere()),

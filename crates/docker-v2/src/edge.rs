@@ -320,7 +320,6 @@ mod tests {
             .unwrap()
             .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
             .collect();
-        assert_eq!(targets.len(), ALL.len());
         for (name, claims) in ALL {
             assert!(targets.iter().any(|target| target == name), "{name}");
             let seeds = seeds(name);

@@ -18,6 +18,6 @@ pub use event::{
     V1Parent,
 };
 pub use follow::Follower;
-pub use log::{Log, LogError, RecordIter};
+pub use log::{Log, LogError, RecordIter, first_at};
 pub use redb_log::RedbLog;
 pub use rules::{ContentRules, NameQuota};

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use supercargo_model::Timestamp;
+
 use crate::{DbError, Follower, Record, codec::CodecError};
 
 /// Records in order, read lazily.
@@ -57,4 +59,23 @@ pub trait Log: Send + Sync {
 
     /// Follows the log from a seq: committed records in order, none missed, none twice.
     fn follow(&self, from: u64) -> Follower;
+}
+
+/// The first seq below `size` whose record's time passes a test that all later ones pass too, or `size`: times never run
+/// backwards in the log, so it is found by halving.
+///
+/// # Errors
+/// As [`Log::read`].
+pub fn first_at(log: &dyn Log, size: u64, passes: impl Fn(Timestamp) -> bool) -> Result<u64, LogError> {
+    let (mut low, mut high) = (0, size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let record = log.read(middle..middle + 1)?.next().ok_or(LogError::Hole(middle))??;
+        if passes(record.at) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(low)
 }

@@ -26,6 +26,6 @@ pub use rebuild::{
     table_definition,
 };
 pub use sieve::{Sieve, Sieved};
-pub use snapshot::Snapshot;
+pub use snapshot::{Reader, Snapshot};
 pub use verify::{Fingerprints, compare, fingerprints};
 pub use working::{Base, Empty, Rows, Stored, StoredSnapshot, Tracked, Working, prefix_end};

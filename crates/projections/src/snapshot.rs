@@ -108,7 +108,50 @@ impl Snapshot {
 
 impl Rows for Snapshot {
     fn row<T: Tracked>(&mut self, key: &T::Key) -> Option<T::Row> {
-        self.get::<T>(key).unwrap_or_else(|e| {
+        let mut reader = Reader { snapshot: self, error: None };
+        let row = reader.row::<T>(key);
+        let error = reader.error;
+        self.error = self.error.take().or(error);
+        row
+    }
+
+    fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
+        let mut reader = Reader { snapshot: self, error: None };
+        let rows = reader.scan::<T>(start, end, limit);
+        let error = reader.error;
+        self.error = self.error.take().or(error);
+        rows
+    }
+}
+
+/// Reads a snapshot that others read too.
+#[derive(Debug)]
+pub struct Reader<'s> {
+    snapshot: &'s Snapshot,
+    error: Option<StorageError>,
+}
+
+impl<'s> Reader<'s> {
+    /// Reads this one.
+    pub fn new(snapshot: &'s Snapshot) -> Reader<'s> {
+        Reader { snapshot, error: None }
+    }
+
+    /// The first error that was met.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(&mut self) -> Result<(), DbError> {
+        match self.error.take() {
+            Some(error) => Err(self.snapshot.db.error(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Rows for Reader<'_> {
+    fn row<T: Tracked>(&mut self, key: &T::Key) -> Option<T::Row> {
+        self.snapshot.get::<T>(key).unwrap_or_else(|e| {
             self.error.get_or_insert_with(|| StorageError::Corrupted(e.to_string()));
             None
         })
@@ -119,7 +162,7 @@ impl Rows for Snapshot {
         if limit == 0 {
             return found;
         }
-        let visited = self.visit::<T>(start, end, |key, row| {
+        let visited = self.snapshot.visit::<T>(start, end, |key, row| {
             found.push((key, row));
             found.len() < limit
         });

@@ -588,6 +588,13 @@ pub mod prefix {
         vec![number::orphans(wait)]
     }
 
+    /// The folders of a repository's tree.
+    pub fn folders(repository: &RepoKey) -> Vec<u8> {
+        let mut out = vec![number::FOLDERS];
+        out.text(repository.as_str());
+        out
+    }
+
     /// All empty folders.
     pub fn empty_folders() -> Vec<u8> {
         vec![number::EMPTY_FOLDERS]

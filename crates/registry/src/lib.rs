@@ -27,6 +27,7 @@ mod registry;
 mod replay;
 mod repositories;
 mod rules;
+pub mod search;
 mod settings;
 mod small;
 mod stats;

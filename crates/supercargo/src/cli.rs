@@ -63,6 +63,7 @@ enum Command {
     Tree(commands::tree::Command),
     #[command(subcommand)]
     Properties(commands::tree::PropertiesCommand),
+    Search(commands::search::Args),
     Promote(commands::promote::PromoteArgs),
     Migrate(commands::promote::MigrateArgs),
     #[command(subcommand)]
@@ -98,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Inspect(args) => commands::tag::inspect(args, &common),
         Command::Tree(command) => commands::tree::run(command, &common),
         Command::Properties(command) => commands::tree::run_properties(command, &common),
+        Command::Search(args) => commands::search::run(args, &common),
         Command::Promote(args) => commands::promote::promote(args, &common),
         Command::Migrate(args) => commands::promote::migrate(args, &common),
         Command::User(command) => commands::account::run_user(command, &common),

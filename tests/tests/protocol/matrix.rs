@@ -389,6 +389,7 @@ fn administration_rows() -> Vec<Row> {
         row("GET /repositories/{key}/inspect", |_| {
             json("GET", "/repositories/docker-local/inspect?name=team/web&reference=v1", "")
         }),
+        row("POST /search", |_| json("POST", "/search", r#"{"condition":{"all":[]},"limit":1}"#)),
         row("GET /users", |_| json("GET", "/users", "")),
         row("GET /users/NAME", |_| json("GET", "/users/reader", "")),
         row("POST /users", |_| json("POST", "/users?dry_run=true", "")),

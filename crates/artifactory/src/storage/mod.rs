@@ -6,7 +6,7 @@
 
 mod info;
 mod list;
-mod notation;
+pub(crate) mod notation;
 pub(crate) mod properties;
 
 use std::sync::Arc;
@@ -62,14 +62,7 @@ impl Surface {
         let absent = || admitted.absent(repository, Code::ItemUnknown);
         // What can be no path is none that is there.
         let path = TreePath::parse(&item.path).map_err(|_| absent())?;
-        if admitted.reads_nothing_in(repository) {
-            return Err(absent());
-        }
-        let eyes = match admitted.reads_everything_in(repository) {
-            true => Reach::all(),
-            false => reach(admitted, repository, Rights::may_read),
-        };
-        Ok((eyes, path))
+        Ok((admitted.eyes(repository).ok_or_else(absent)?, path))
     }
 
     /// An item, in the tree that it is in.

@@ -48,14 +48,18 @@ pub(super) fn properties(text: &str) -> Result<Written, String> {
         let Some(values) = part.get(property.len() + 1..) else {
             return Err(format!("{part:?} is no property: write name=value, or name=value,value"));
         };
-        let (property, values) = (plain(property.trim()), split(values, |c| c == ','));
-        let values = values.into_iter().map(plain);
+        let (property, values) = (plain(property.trim()), self::values(values));
         match written.iter_mut().find(|(known, _)| *known == property) {
             Some((_, known)) => known.extend(values),
-            None => written.push((property, values.collect())),
+            None => written.push((property, values)),
         }
     }
     if written.is_empty() { Err("no property is named: write name=value".to_owned()) } else { Ok(written) }
+}
+
+/// Values, also none between two commas.
+pub(crate) fn values(text: &str) -> Vec<String> {
+    split(text, |c| c == ',').into_iter().map(plain).collect()
 }
 
 /// Names of properties.

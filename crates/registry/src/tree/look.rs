@@ -149,7 +149,7 @@ impl<'t, R: Rows> Tree<'t, R> {
     }
 
     /// The files of a folder, by name.
-    pub(super) fn files_in(&mut self, folder: &TreePath) -> Vec<Item> {
+    pub(crate) fn files_in(&mut self, folder: &TreePath) -> Vec<Item> {
         let Some(row) = self.folder_row(folder) else { return Vec::new() };
         let mut files = self.files_of(folder, &row, None);
         if !files.is_empty() && self.has_folders(folder) {

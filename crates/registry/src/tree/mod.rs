@@ -28,7 +28,7 @@ use crate::{Error, Result};
 pub use change::{PropertiesChange, Spread, TREE_PATHS_MAX};
 pub use content::Checksums;
 pub(crate) use look::{Place, Tree};
-pub(crate) use properties::{check_name, check_values};
+pub(crate) use properties::{LABEL, check_name, check_values, is_built_in};
 pub use walk::Visit;
 
 /// The names of a repository that somebody's eyes or hands reach. An item is seen by whoever may read a name that it belongs

@@ -30,7 +30,7 @@ const MANIFEST_DIGEST: &str = "docker.manifest.digest";
 /// A manifest's media type.
 const MANIFEST_TYPE: &str = "docker.manifest.type";
 /// What the labels of a config are called, with this before their own names.
-const LABEL: &str = "docker.label.";
+pub(crate) const LABEL: &str = "docker.label.";
 /// A manifest's SHA-256, as hexadecimal digits.
 const SHA256: &str = "sha256";
 

@@ -11,6 +11,7 @@ pub(crate) mod promote;
 pub(crate) mod proxy_config;
 pub(crate) mod replay;
 pub(crate) mod repo;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod setup;
 mod show;
