@@ -8,8 +8,6 @@ mod info;
 mod list;
 pub(crate) mod notation;
 pub(crate) mod properties;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -86,11 +84,11 @@ impl Surface {
         let place = Arc::clone(&self.walks).acquire_owned().await;
         place.map_err(|closed| Failure::internal(closed.to_string()))
     }
+}
 
-    /// The URL of an item in the storage interface.
-    pub(crate) fn storage_url(&self, asked: &Asked, repository: &RepoKey) -> String {
-        format!("{}/api/storage/{repository}", request::base_url(&asked.parts))
-    }
+/// The URL of an item in the storage interface.
+pub(crate) fn storage_url(asked: &Asked, repository: &RepoKey, path: &TreePath) -> String {
+    format!("{}/api/storage/{repository}{}", request::base_url(&asked.parts), below(path))
 }
 
 /// What kept an item from being found or changed: what may not be seen is not there, and a login may help.
@@ -176,7 +174,7 @@ struct Stats {
 /// `?stats`. Downloads are not counted: none are claimed.
 fn stats(surface: &Surface, asked: &Asked, item: &route::Item) -> Result<Response, Failure> {
     let (_, found) = surface.item(asked, item)?;
-    let uri = surface.storage_url(asked, &item.repository) + &below(&found.path);
+    let uri = storage_url(asked, &item.repository, &found.path);
     let stats = Stats {
         uri,
         download_count: 0,
