@@ -292,7 +292,7 @@ mod tests {
             if !actions.is_empty() {
                 let parsed = Access::parse(&access.to_string()).unwrap();
                 prop_assert_eq!(parsed.to_string(), access.to_string());
-                prop_assert_eq!(parsed.resource.found_as(RepoName::parse(&name).unwrap()), access.resource);
+                prop_assert_eq!(&parsed.resource.found_as(RepoName::parse(&name).unwrap()), &access.resource);
             }
             let access = Access { repository: Some(RepoKey::parse("docker-local").unwrap()), ..access };
             let claim = serde_json::to_string(&access).unwrap();

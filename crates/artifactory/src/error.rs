@@ -227,6 +227,7 @@ impl From<supercargo_registry::Error> for Failure {
             | Error::GroupUnknown(_)
             | Error::TokenUnknown(_)
             | Error::PermissionUnknown
+            | Error::PermissionTargetUnknown(_)
             | Error::BlobUnknown(_)
             | Error::ManifestUnknown(_)
             | Error::TagUnknown(_)
@@ -313,5 +314,34 @@ impl From<ReadError> for Failure {
 impl From<Unfit> for Failure {
     fn from(unfit: Unfit) -> Failure {
         Failure::internal(unfit.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let page = include_str!("../../../docs/api-artifactory.md");
+        let (_, page) = page.split_once("\n## Errors\n").unwrap();
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+            let row = format!("| {} | {} |", code.status().as_u16(), code.message());
+            assert!(page.contains(&row), "{code:?} is not documented: {row}");
+        }
+        let rows = page
+            .lines()
+            .filter(|line| line.split('|').nth(1).is_some_and(|cell| cell.trim().parse::<u16>().is_ok()));
+        assert_eq!(rows.count(), Code::ALL.len());
+    }
+
+    #[test]
+    fn what_no_client_caused_is_told_nobody_but_its_id() {
+        let failure = Failure::from(supercargo_registry::Error::Internal("secret".to_owned()));
+        assert_eq!(failure.code(), Code::Unknown);
+        assert!(!failure.text().contains("secret"));
+        let response = failure.into_response(Version::HTTP_11, Some("r-1"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

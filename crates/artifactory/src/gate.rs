@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use supercargo_access::{Authority, Credentials, Identity, Login, Method, Rights, Secret};
 use supercargo_eventlog::{Actor, Api};
-use supercargo_http::request;
+use supercargo_http::{login, request};
 use supercargo_model::account::Actions;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Caller;
@@ -60,6 +60,11 @@ impl Admitted {
     /// Whether a name is shown to them.
     pub(crate) fn may_read(&self, repository: &RepoKey, name: &RepoName) -> bool {
         self.may(repository, name, Actions::READ)
+    }
+
+    /// Whether they may set properties of what belongs to a name.
+    pub(crate) fn may_annotate(&self, repository: &RepoKey, name: &RepoName) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.may_annotate(repository, name))
     }
 
     /// What they may do, to be asked on another thread; `None` where everybody may do everything.
@@ -132,11 +137,9 @@ impl<'r> Need<'r> {
             | Route::EncryptedPassword
             | Route::ListTokens
             | Route::CreateToken
-            | Route::CreateAccessToken
             | Route::GetToken { .. }
             | Route::DeleteToken { .. }
             | Route::RevokeToken
-            | Route::RevokeAccessToken
             | Route::GetUser { .. } => Need::Somebody,
             Route::GetSetup { repository }
             | Route::GetRepository { repository }
@@ -194,7 +197,7 @@ impl Surface {
         let admitted = match &self.settings.authority {
             Some(authority) => self.known(authority, parts).await?,
             None => Admitted {
-                caller: caller_as(parts, Actor::Anonymous),
+                caller: request::caller(parts, Api::Artifactory, Actor::Anonymous),
                 identity: Identity::Anonymous,
                 method: Method::Anonymous,
                 rights: None,
@@ -207,28 +210,16 @@ impl Surface {
     /// tokens for pushing and pulling are not.
     async fn known(&self, authority: &Authority, parts: &Parts) -> Result<Admitted, Failure> {
         let credentials = credentials(&parts.headers)?;
-        let (from, now) = (request::client(parts), self.registry.now());
-        let login = authority.authenticate(credentials.as_ref(), SERVICE, from, now).await;
-        let Login { identity, method, upgrade, .. } = login.map_err(|refused| Failure::from(&refused))?;
+        let login =
+            login::log_in(&self.registry, authority, parts, credentials.as_ref(), SERVICE, Api::Artifactory);
+        let Login { identity, method, .. } = login.await.map_err(|refused| Failure::from(&refused))?;
         if method == Method::Bearer {
             let message = "Bad credentials: tokens for pushing and pulling are not taken here";
             return Err(Failure::new(Code::BadCredentials).message(message));
         }
-        if let Some(upgrade) = upgrade {
-            let caller = caller_as(parts, Actor::User(upgrade.user.to_string()));
-            self.registry.upgrade_password(&caller, upgrade.user, upgrade.replaces, upgrade.hash).await;
-        }
         let rights = authority.rights(&identity).map_err(|e| Failure::internal(e.to_string()))?;
-        let actor = identity.name().map_or(Actor::Anonymous, |name| Actor::User(name.to_string()));
-        Ok(Admitted { caller: caller_as(parts, actor), identity, method, rights: Some(Arc::new(rights)) })
-    }
-
-    /// What URLs that are meant for the client begin with, as far as below the context root, without a slash behind.
-    /// Where the client named no host that can be one, the path alone has to do.
-    pub(crate) fn base_url(&self, parts: &Parts) -> String {
-        let scheme = request::scheme(parts).as_str();
-        let root = request::host(parts).map(|host| format!("{scheme}://{host}")).unwrap_or_default();
-        format!("{root}{}", self.settings.context)
+        let caller = request::caller(parts, Api::Artifactory, login::actor(&identity));
+        Ok(Admitted { caller, identity, method, rights: Some(Arc::new(rights)) })
     }
 }
 
@@ -257,9 +248,4 @@ fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>, Failure> {
         }
         _ => Err(bad(format!("send one Authorization header, or one {API_KEY}"))),
     }
-}
-
-/// A caller that is this one for certain.
-pub(crate) fn caller_as(parts: &Parts, actor: Actor) -> Caller {
-    Caller { actor, origin: request::origin(parts, Api::Artifactory) }
 }

@@ -13,14 +13,19 @@ mod aql;
 pub mod edge;
 pub mod error;
 mod gate;
+mod listings;
 mod promote;
 pub mod proxy;
 mod raw;
+mod repositories;
 mod respond;
 mod route;
 mod search;
+mod security;
 pub mod setup;
 mod storage;
+mod system;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +35,6 @@ use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use supercargo_access::Authority;
@@ -44,7 +48,9 @@ use crate::error::{Code, Failure};
 use crate::gate::Admitted;
 use crate::route::Route;
 pub use crate::route::is_beside_the_protocols;
+use crate::security::{api_key, groups, targets, users};
 use crate::setup::ways::Reached;
+pub use crate::system::ARTIFACTORY_VERSION;
 
 /// Where the surface stands, where nothing else is configured.
 pub const DEFAULT_CONTEXT: &str = "/artifactory";
@@ -124,41 +130,41 @@ impl Surface {
         let asked = Asked { parts, admitted, body };
         // An arm for each file that answers.
         match &route {
-            Route::Ping => Ok(respond::text(StatusCode::OK, "OK")),
-            Route::Version | Route::SystemInfo => Err(asked.unanswered()),
-            Route::ListRepositories
-            | Route::GetRepository { .. }
-            | Route::CreateRepository { .. }
-            | Route::UpdateRepository { .. }
-            | Route::DeleteRepository { .. } => Err(asked.unanswered()),
-            Route::ListNames { .. } | Route::ListTags { .. } => Err(asked.unanswered()),
-            Route::ListUsers
-            | Route::GetUser { .. }
-            | Route::PutUser { .. }
-            | Route::UpdateUser { .. }
-            | Route::DeleteUser { .. }
-            | Route::ChangePassword
-            | Route::EncryptedPassword => Err(asked.unanswered()),
-            Route::ListGroups
-            | Route::GetGroup { .. }
-            | Route::PutGroup { .. }
-            | Route::UpdateGroup { .. }
-            | Route::DeleteGroup { .. } => Err(asked.unanswered()),
-            Route::ListTargets
-            | Route::GetTarget { .. }
-            | Route::PutTarget { .. }
-            | Route::DeleteTarget { .. } => Err(asked.unanswered()),
-            Route::GetApiKey
-            | Route::CreateApiKey
-            | Route::RenewApiKey
-            | Route::RevokeApiKey
-            | Route::ListTokens
-            | Route::CreateToken
-            | Route::CreateAccessToken
-            | Route::GetToken { .. }
-            | Route::DeleteToken { .. }
-            | Route::RevokeToken
-            | Route::RevokeAccessToken => Err(asked.unanswered()),
+            Route::Ping => Ok(system::ping()),
+            Route::Version => system::version(),
+            Route::SystemInfo => system::info(self, &asked),
+            Route::ListRepositories => repositories::list(self, &asked),
+            Route::GetRepository { repository } => repositories::get(self, &asked, repository),
+            Route::CreateRepository { repository } => repositories::create(self, &asked, repository).await,
+            Route::UpdateRepository { repository } => repositories::update(self, &asked, repository).await,
+            Route::DeleteRepository { repository } => repositories::delete(self, &asked, repository).await,
+            Route::ListNames { repository } => listings::names(self, &asked, repository),
+            Route::ListTags { repository, name } => listings::tags(self, &asked, repository, name),
+            Route::ListUsers => users::list(self, &asked),
+            Route::GetUser { user } => users::get(self, &asked, user),
+            Route::PutUser { user } => users::put(self, &asked, user).await,
+            Route::UpdateUser { user } => users::update(self, &asked, user).await,
+            Route::DeleteUser { user } => users::delete(self, &asked, user).await,
+            Route::ChangePassword => users::change_password(self, &asked).await,
+            Route::EncryptedPassword => Err(users::encrypted_password()),
+            Route::ListGroups => groups::list(self, &asked),
+            Route::GetGroup { group } => groups::get(self, &asked, group),
+            Route::PutGroup { group } => groups::put(self, &asked, group).await,
+            Route::UpdateGroup { group } => groups::update(self, &asked, group).await,
+            Route::DeleteGroup { group } => groups::delete(self, &asked, group).await,
+            Route::ListTargets => targets::list(self, &asked),
+            Route::GetTarget { target } => targets::get(self, target),
+            Route::PutTarget { target } => targets::put(self, &asked, target).await,
+            Route::DeleteTarget { target } => targets::delete(self, &asked, target).await,
+            Route::GetApiKey => api_key::get(self, &asked),
+            Route::CreateApiKey => api_key::create(self, &asked).await,
+            Route::RenewApiKey => api_key::renew(self, &asked).await,
+            Route::RevokeApiKey => api_key::revoke(self, &asked).await,
+            Route::ListTokens => token::list(self, &asked),
+            Route::CreateToken => token::create(self, &asked).await,
+            Route::GetToken { token } => token::get(self, &asked, *token),
+            Route::DeleteToken { token } => token::delete(self, &asked, *token).await,
+            Route::RevokeToken => token::revoke(self, &asked).await,
             Route::Promote { repository } => promote::promote(self, &asked, repository).await,
             Route::Migrate { repository } => promote::migrate(self, &asked, repository).await,
             Route::GetItem { item, part } => storage::get(self, &asked, item, *part).await,
@@ -189,3 +195,6 @@ async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Resp
     body.discard().await;
     answered.unwrap_or_else(|failure| failure.into_response(version, id.as_deref()))
 }
+
+#[cfg(test)]
+mod tests;

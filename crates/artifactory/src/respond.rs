@@ -245,3 +245,67 @@ impl Elements<'_> {
         Ok(self.sink.write_all(b"]")?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_written_to_the_millisecond() {
+        for (micros, text) in
+            [(0, "1970-01-01T00:00:00.000Z"), (1_456_789_012_345_678, "2016-02-29T23:36:52.345Z")]
+        {
+            assert_eq!(time(Timestamp::from_micros(micros)), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_longer_than_a_piece_comes_whole() {
+        let response = stream(content_type::JSON, |sink| {
+            let mut numbers = sink.array()?;
+            for number in 0..100_000 {
+                numbers.push(&number)?;
+            }
+            numbers.end()
+        });
+        let body = response.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let numbers: Vec<u32> = serde_json::from_slice(&body).unwrap();
+        assert!(numbers.into_iter().eq(0..100_000));
+        let empty = stream(content_type::JSON, |sink| sink.array()?.end()).await.unwrap();
+        assert_eq!(empty.into_body().collect().await.unwrap().to_bytes(), "[]");
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_once_fails_the_request_and_what_fails_later_breaks_the_answer_off() {
+        let at_once = stream(content_type::JSON, |sink| {
+            sink.write_all(b"[1")?;
+            Err(Failure::invalid("no").into())
+        });
+        assert_eq!(at_once.await.unwrap_err().text(), "no");
+        let later = stream(content_type::JSON, |sink| {
+            for _ in 0..3 * PIECE_BYTES {
+                sink.write_all(b"1")?;
+            }
+            Err(Failure::invalid("no").into())
+        });
+        assert!(later.await.unwrap().into_body().collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_for_a_client_that_is_gone() {
+        let (told, gone) = tokio::sync::oneshot::channel();
+        let response = stream(content_type::JSON, move |sink| {
+            let written = loop {
+                if let Err(error) = sink.write_all(&[b'1'; 1024]) {
+                    break error;
+                }
+            };
+            let _ = told.send((written.kind(), sink.is_gone()));
+            Ok(())
+        });
+        drop(response.await.unwrap());
+        assert_eq!(gone.await.unwrap(), (io::ErrorKind::BrokenPipe, true));
+    }
+}

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
-use supercargo_model::account::{GroupName, TokenId, UserName};
+use supercargo_model::account::{GroupName, PermissionTargetName, TokenId, UserName};
 use supercargo_model::{RepoKey, RepoName};
 use uuid::Uuid;
 
@@ -88,11 +88,11 @@ pub(crate) enum Route {
     /// `GET api/security/permissions`
     ListTargets,
     /// `GET api/security/permissions/<name>`
-    GetTarget { target: String },
+    GetTarget { target: PermissionTargetName },
     /// `PUT api/security/permissions/<name>`
-    PutTarget { target: String },
+    PutTarget { target: PermissionTargetName },
     /// `DELETE api/security/permissions/<name>`
-    DeleteTarget { target: String },
+    DeleteTarget { target: PermissionTargetName },
     /// `GET api/security/apiKey`
     GetApiKey,
     /// `POST api/security/apiKey`
@@ -105,18 +105,14 @@ pub(crate) enum Route {
     EncryptedPassword,
     /// `GET api/security/token`, `GET access/api/v1/tokens`
     ListTokens,
-    /// `POST api/security/token`: a form
+    /// `POST api/security/token`, `POST access/api/v1/tokens`
     CreateToken,
-    /// `POST access/api/v1/tokens`: JSON or a form
-    CreateAccessToken,
     /// `GET access/api/v1/tokens/<id>`
     GetToken { token: TokenId },
     /// `DELETE access/api/v1/tokens/<id>`
     DeleteToken { token: TokenId },
-    /// `POST api/security/token/revoke`
+    /// `POST api/security/token/revoke`, `DELETE access/api/v1/tokens/revoke`
     RevokeToken,
-    /// `DELETE access/api/v1/tokens/revoke`
-    RevokeAccessToken,
     /// `GET <key>[/<path>]`
     GetFile { item: Item },
     /// `PUT <key>/<path>`
@@ -182,7 +178,6 @@ impl Route {
                 Some(("storage", item)) => return storage(method, item, query),
                 Some(("metadata", item)) => return metadata(method, item),
                 Some(("docker", rest)) => return docker(method, rest),
-                Some(("v1", _)) => {}
                 _ => return api(method, &rest.split('/').collect::<Vec<_>>()),
             },
             Some(("access", rest)) => {
@@ -265,9 +260,9 @@ fn security(method: &str, segments: &[&str]) -> Result<Route, RouteError> {
         (["groups", name], "POST") => Route::UpdateGroup { group: parse(name)? },
         (["groups", name], "DELETE") => Route::DeleteGroup { group: parse(name)? },
         (["permissions"], "GET") => Route::ListTargets,
-        (["permissions", name], "GET") => Route::GetTarget { target: decode(name).into_owned() },
-        (["permissions", name], "PUT") => Route::PutTarget { target: decode(name).into_owned() },
-        (["permissions", name], "DELETE") => Route::DeleteTarget { target: decode(name).into_owned() },
+        (["permissions", name], "GET") => Route::GetTarget { target: parse(name)? },
+        (["permissions", name], "PUT") => Route::PutTarget { target: parse(name)? },
+        (["permissions", name], "DELETE") => Route::DeleteTarget { target: parse(name)? },
         (["apiKey"], "GET") => Route::GetApiKey,
         (["apiKey"], "POST") => Route::CreateApiKey,
         (["apiKey"], "PUT") => Route::RenewApiKey,
@@ -297,8 +292,8 @@ fn security(method: &str, segments: &[&str]) -> Result<Route, RouteError> {
 fn access(method: &str, segments: &[&str]) -> Result<Route, RouteError> {
     Ok(match (segments, method) {
         (["tokens"], "GET") => Route::ListTokens,
-        (["tokens"], "POST") => Route::CreateAccessToken,
-        (["tokens", "revoke"], "DELETE") => Route::RevokeAccessToken,
+        (["tokens"], "POST") => Route::CreateToken,
+        (["tokens", "revoke"], "DELETE") => Route::RevokeToken,
         (["tokens", id], "GET") => Route::GetToken { token: token_id(id)? },
         (["tokens", id], "DELETE") => Route::DeleteToken { token: token_id(id)? },
         (["tokens"], _) => return Err(RouteError::MethodNotAllowed { allow: "GET, HEAD, POST" }),
@@ -411,4 +406,175 @@ fn known_key(segment: &str) -> Result<RepoKey, RouteError> {
 /// The id of a token that is to be there.
 fn token_id(segment: &str) -> Result<TokenId, RouteError> {
     Uuid::try_parse(&decode(segment)).map_err(|_| RouteError::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(method: &str, target: &str) -> Result<Route, RouteError> {
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Route::parse(&method.parse().unwrap(), path, query)
+    }
+
+    fn item(path: &str) -> Item {
+        Item { repository: RepoKey::parse("r").unwrap(), path: path.to_owned() }
+    }
+
+    #[test]
+    fn every_operation_is_found_with_and_without_a_slash_behind_it() {
+        let repository = || RepoKey::parse("r").unwrap();
+        let user = || UserName::parse("ann@x").unwrap();
+        let group = || GroupName::parse("ops").unwrap();
+        let target = || PermissionTargetName::parse("team a").unwrap();
+        let token = Uuid::from_u128(7);
+        let name = RepoName::parse("a/b").unwrap();
+        for (method, path, expected) in [
+            ("GET", "api/system/ping", Route::Ping),
+            ("GET", "api/system/version", Route::Version),
+            ("GET", "api/system", Route::SystemInfo),
+            ("GET", "api/system/configuration/webServer", Route::GetWebServer),
+            ("POST", "api/system/configuration/webServer", Route::SetWebServer),
+            (
+                "GET",
+                "api/system/configuration/reverseProxy/nginx",
+                Route::GetProxyConfig { server: "nginx".to_owned() },
+            ),
+            ("GET", "api/setup/r", Route::GetSetup { repository: repository() }),
+            ("GET", "api/repositories", Route::ListRepositories),
+            ("GET", "api/repositories/%72", Route::GetRepository { repository: repository() }),
+            ("PUT", "api/repositories/r", Route::CreateRepository { repository: repository() }),
+            ("POST", "api/repositories/r", Route::UpdateRepository { repository: repository() }),
+            ("DELETE", "api/repositories/r", Route::DeleteRepository { repository: repository() }),
+            ("GET", "api/docker/r/v2/_catalog", Route::ListNames { repository: repository() }),
+            ("GET", "api/docker/r/v2/a/b/tags/list", Route::ListTags { repository: repository(), name }),
+            ("POST", "api/docker/r/v1/promote", Route::Promote { repository: repository() }),
+            ("POST", "api/docker/r/v2/promote", Route::Promote { repository: repository() }),
+            ("POST", "api/docker/r/v1/migrate", Route::Migrate { repository: repository() }),
+            ("PATCH", "api/metadata/r/a", Route::UpdateProperties { item: item("a") }),
+            ("GET", "api/search/prop", Route::SearchProperties),
+            ("GET", "api/search/artifact", Route::SearchNames),
+            ("GET", "api/search/checksum", Route::SearchChecksums),
+            ("POST", "api/search/aql", Route::SearchAql),
+            ("GET", "api/security/users", Route::ListUsers),
+            ("GET", "api/security/users/ann%40x", Route::GetUser { user: user() }),
+            ("PUT", "api/security/users/ann@x", Route::PutUser { user: user() }),
+            ("POST", "api/security/users/ann@x", Route::UpdateUser { user: user() }),
+            ("DELETE", "api/security/users/ann@x", Route::DeleteUser { user: user() }),
+            ("POST", "api/security/users/authorization/changePassword", Route::ChangePassword),
+            ("GET", "api/security/groups", Route::ListGroups),
+            ("GET", "api/security/groups/ops", Route::GetGroup { group: group() }),
+            ("PUT", "api/security/groups/ops", Route::PutGroup { group: group() }),
+            ("POST", "api/security/groups/ops", Route::UpdateGroup { group: group() }),
+            ("DELETE", "api/security/groups/ops", Route::DeleteGroup { group: group() }),
+            ("GET", "api/security/permissions", Route::ListTargets),
+            ("GET", "api/security/permissions/team%20a", Route::GetTarget { target: target() }),
+            ("PUT", "api/security/permissions/team%20a", Route::PutTarget { target: target() }),
+            ("DELETE", "api/security/permissions/team%20a", Route::DeleteTarget { target: target() }),
+            ("GET", "api/security/apiKey", Route::GetApiKey),
+            ("POST", "api/security/apiKey", Route::CreateApiKey),
+            ("PUT", "api/security/apiKey", Route::RenewApiKey),
+            ("DELETE", "api/security/apiKey", Route::RevokeApiKey),
+            ("GET", "api/security/encryptedPassword", Route::EncryptedPassword),
+            ("GET", "api/security/token", Route::ListTokens),
+            ("POST", "api/security/token", Route::CreateToken),
+            ("POST", "api/security/token/revoke", Route::RevokeToken),
+            ("GET", "access/api/v1/tokens", Route::ListTokens),
+            ("POST", "access/api/v1/tokens", Route::CreateToken),
+            ("DELETE", "access/api/v1/tokens/revoke", Route::RevokeToken),
+            ("GET", "access/api/v1/tokens/00000000-0000-0000-0000-000000000007", Route::GetToken { token }),
+            (
+                "DELETE",
+                "access/api/v1/tokens/00000000-0000-0000-0000-000000000007",
+                Route::DeleteToken { token },
+            ),
+            ("GET", "r", Route::GetFile { item: item("") }),
+            ("GET", "r/a%20b/c", Route::GetFile { item: item("a b/c") }),
+            ("PUT", "r/a", Route::PutFile { item: item("a") }),
+            ("DELETE", "r/a", Route::DeleteItem { item: item("a") }),
+        ] {
+            for slash in ["", "/"] {
+                assert_eq!(
+                    parse(method, &format!("{path}{slash}")),
+                    Ok(expected.clone()),
+                    "{method} {path}{slash}"
+                );
+                if method == "GET" {
+                    assert_eq!(parse("HEAD", &format!("{path}{slash}")), Ok(expected.clone()), "{path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_an_item_stands_in_the_query() {
+        let get = |part| Ok(Route::GetItem { item: item("a"), part });
+        let invalid = |parsed: Result<Route, RouteError>| matches!(parsed, Err(RouteError::Invalid(_)));
+        for (query, part) in [
+            ("", ItemPart::Info),
+            ("?n=1", ItemPart::Info),
+            ("?list", ItemPart::List),
+            ("?list&deep=1", ItemPart::List),
+            ("?properties", ItemPart::Properties),
+            ("?properties=x,y", ItemPart::Properties),
+            ("?stats=", ItemPart::Stats),
+            ("?stats&stats", ItemPart::Stats),
+        ] {
+            assert_eq!(parse("GET", &format!("api/storage/r/a{query}")), get(part), "{query}");
+        }
+        for query in ["?list&stats", "?properties=a&list", "?stats&properties"] {
+            assert!(invalid(parse("GET", &format!("api/storage/r/a{query}"))), "{query}");
+        }
+        assert_eq!(
+            parse("PUT", "api/storage/r/a?properties=b=c"),
+            Ok(Route::SetProperties { item: item("a") })
+        );
+        assert_eq!(
+            parse("DELETE", "api/storage/r?properties=b"),
+            Ok(Route::RemoveProperties { item: item("") })
+        );
+        assert!(invalid(parse("PUT", "api/storage/r/a")) && invalid(parse("DELETE", "api/storage/r/a?list")));
+    }
+
+    #[test]
+    fn what_is_served_nowhere_is_unknown() {
+        for path in [
+            "",
+            "api",
+            "api/other",
+            "api/v1/x",
+            "api/storage",
+            "api/docker/r",
+            "api/docker/r/v2/a/manifests/x",
+            "access",
+            "_",
+            "access/api/v2/tokens",
+            "access/api/v1/tokens/7",
+            "api/repositories/a_b",
+            "a_b/c",
+            "api/security",
+        ] {
+            assert!(
+                matches!(parse("GET", path), Err(RouteError::Unknown) | Ok(Route::GetFile { .. })),
+                "{path}"
+            );
+        }
+        assert_eq!(parse("GET", "a_b/c"), Err(RouteError::Unknown));
+        assert!(matches!(parse("PUT", "api/repositories/a_b"), Err(RouteError::Invalid(_))));
+        assert!(matches!(parse("GET", "api/storage/r/%ff"), Err(RouteError::Invalid(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn parse_never_panics(
+            method in "GET|PUT|POST|DELETE|PATCH|X",
+            path in "(api|access|r)(/[a-zA-Z0-9%._~-]{0,9}){0,6}|\\PC{0,60}",
+            query in proptest::option::of("[a-z=&%]{0,20}"),
+        ) {
+            let _ = Route::parse(&method.parse().unwrap(), &path, query.as_deref());
+        }
+    }
 }

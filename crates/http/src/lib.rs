@@ -9,6 +9,8 @@ pub mod body;
 pub mod etag;
 pub mod login;
 pub mod mount;
+pub mod page;
+pub mod query;
 pub mod range;
 pub mod request;
 pub mod response;

@@ -311,6 +311,14 @@ impl Registry {
         self.all::<Groups>(&prefix::groups())
     }
 
+    /// A group.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn group(&self, name: &GroupName) -> Result<Option<GroupRow>> {
+        self.snapshot()?.get::<Groups>(name).map_err(Error::internal)
+    }
+
     /// The members of a group.
     ///
     /// # Errors

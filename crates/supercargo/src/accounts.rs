@@ -7,14 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supercargo_access::oidc::{Provider, ProviderSettings};
-use supercargo_access::{
-    Authority, AuthoritySettings, Directory, DirectoryError, Passwords, Secret, SessionKey, SigningKeys,
-    Targets, token,
-};
-use supercargo_eventlog::DockerApiVersion;
+use supercargo_access::{Authority, AuthoritySettings, Passwords, Secret, SessionKey, SigningKeys, token};
 use supercargo_eventlog::event::TokenUse;
+use supercargo_http::accounts::RegistryDirectory;
 use supercargo_model::Timestamp;
-use supercargo_model::account::{GroupName, Permission, Token, TokenId, TokenKind, User, UserName};
+use supercargo_model::account::{TokenKind, UserName};
 use supercargo_registry::{Api, Caller, Registry};
 
 use crate::failure::Failure;
@@ -25,41 +22,6 @@ const KEYS: &str = "keys";
 const FIRST_ADMINISTRATOR: &str = "admin";
 /// How often uses of tokens are recorded, and ended tokens removed.
 const WRITE_DOWN_EVERY: Duration = Duration::from_secs(60);
-
-/// The registry, asked for accounts.
-struct Recorded(Arc<Registry>);
-
-impl Directory for Recorded {
-    fn user(&self, name: &UserName) -> Result<Option<User>, DirectoryError> {
-        self.0.user(name).map_err(DirectoryError::new)
-    }
-
-    fn groups(&self, name: &UserName) -> Result<Vec<GroupName>, DirectoryError> {
-        self.0.groups_of(name).map_err(DirectoryError::new)
-    }
-
-    fn token(&self, id: TokenId) -> Result<Option<Token>, DirectoryError> {
-        self.0.token(id).map_err(DirectoryError::new)
-    }
-
-    fn permissions(&self) -> Result<Vec<Permission>, DirectoryError> {
-        self.0.permissions().map_err(DirectoryError::new)
-    }
-
-    fn targets(&self) -> Result<Targets, DirectoryError> {
-        let targets = self.0.permission_targets().map_err(DirectoryError::new)?;
-        let repositories = self.0.repositories().map_err(DirectoryError::new)?.into_iter();
-        let v1 = repositories.filter(|info| info.config.docker_api_version == DockerApiVersion::V1);
-        Ok(Targets {
-            targets: targets.into_iter().map(|(_, target)| target).collect(),
-            v1_repositories: v1.map(|info| info.key).collect(),
-        })
-    }
-
-    fn epoch(&self) -> u64 {
-        self.0.accounts_epoch()
-    }
-}
 
 /// The identity providers that are trusted. Reads the files of their authorities, and asks them nothing yet.
 ///
@@ -82,7 +44,7 @@ pub(crate) fn start(
     providers: Vec<Provider>,
 ) -> Result<Arc<Authority>, Failure> {
     let keys = SigningKeys::open(&keys_folder(data)?).map_err(Failure::failed)?;
-    let directory = Arc::new(Recorded(Arc::clone(registry)));
+    let directory = Arc::new(RegistryDirectory(Arc::clone(registry)));
     let authority = Authority::start(directory, keys, AuthoritySettings::default());
     let authority = authority.map_err(Failure::failed)?;
     Ok(Arc::new(authority.with_providers(providers)))

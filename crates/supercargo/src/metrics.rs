@@ -78,7 +78,6 @@ pub(crate) fn route_of(path: &str, ways: &Ways) -> &'static str {
         "/v2" | "/v2/" | "/_ping" => return "ping",
         "/healthz" | "/readyz" | "/metrics" => return "probe",
         _ if path.starts_with("/api/supercargo/") => return "admin",
-        _ if path.starts_with("/artifactory/") => return "artifactory",
         _ => {}
     }
     if let Some(below) = path.strip_prefix("/v1/") {
@@ -411,8 +410,8 @@ mod tests {
             ("/v1/repositories/a/b/tags/latest", "tags"),
             ("/v1/", "other"),
             ("/api/supercargo/v1/log", "admin"),
-            ("/artifactory/api/system/ping", "artifactory"),
-            ("/artifactory/docker-local/v2/tags/list", "artifactory"),
+            ("/artifactory/api/system/ping", "system"),
+            ("/artifactory/docker-local/v2/tags/list", "artifact"),
             ("/metrics", "probe"),
             ("/", "other"),
         ] {

@@ -15,6 +15,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use supercargo_http::request;
 use supercargo_registry::search::{Field, Found, NumberField, Query, TextField, TimeField};
 
 use crate::aql::{Find, ShownProperties};
@@ -74,7 +75,7 @@ async fn addresses(
     content_type: &'static str,
 ) -> Result<Response, Failure> {
     let detail = Detail::parse(&asked.parts.headers)?;
-    let base = surface.base_url(&asked.parts);
+    let base = request::base_url(&asked.parts);
     let shown = move |found: &Found<'_>| detail.members(&base, found);
     results(surface, asked, query, content_type, shown, |_| None).await
 }

@@ -7,13 +7,10 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use supercargo_access::{
-    AuthoritySettings, Directory, DirectoryError, HashCost, PasswordSettings, SigningKeys,
-};
+use supercargo_access::{AuthoritySettings, HashCost, PasswordSettings, SigningKeys};
 use supercargo_eventlog::{Api, DockerApiVersion, RepositoryConfig};
-use supercargo_model::account::{
-    Actions, Grant, Grantee, GroupName, Permission, Token, TokenId, User, UserName,
-};
+use supercargo_http::accounts::RegistryDirectory;
+use supercargo_model::account::{Actions, Grant, Grantee, UserName};
 use supercargo_model::{Pattern, RepoName};
 use supercargo_registry::{Caller, Options};
 use tower::ServiceExt;
@@ -65,31 +62,6 @@ impl Answer {
     }
 }
 
-/// The registry, asked for accounts.
-struct Recorded(Arc<Registry>);
-
-impl Directory for Recorded {
-    fn user(&self, name: &UserName) -> Result<Option<User>, DirectoryError> {
-        self.0.user(name).map_err(DirectoryError::new)
-    }
-
-    fn groups(&self, name: &UserName) -> Result<Vec<GroupName>, DirectoryError> {
-        self.0.groups_of(name).map_err(DirectoryError::new)
-    }
-
-    fn token(&self, id: TokenId) -> Result<Option<Token>, DirectoryError> {
-        self.0.token(id).map_err(DirectoryError::new)
-    }
-
-    fn permissions(&self) -> Result<Vec<Permission>, DirectoryError> {
-        self.0.permissions().map_err(DirectoryError::new)
-    }
-
-    fn epoch(&self) -> u64 {
-        self.0.accounts_epoch()
-    }
-}
-
 impl Fixture {
     /// With a repository that speaks this, where everybody may do everything.
     pub(super) async fn new(version: DockerApiVersion) -> Fixture {
@@ -129,7 +101,7 @@ impl Fixture {
             let cost = HashCost { memory_kib: 8, passes: 1, lanes: 1 };
             let passwords = PasswordSettings { cost, ..PasswordSettings::default() };
             let settings = AuthoritySettings { passwords, ..AuthoritySettings::default() };
-            let directory = Arc::new(Recorded(Arc::clone(&registry)));
+            let directory = Arc::new(RegistryDirectory(Arc::clone(&registry)));
             Arc::new(Authority::start(directory, SigningKeys::ephemeral().unwrap(), settings).unwrap())
         });
         let sessions = Arc::new(SessionKey::ephemeral().unwrap());

@@ -92,6 +92,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "true|false")]
     verify_tarsum: Option<bool>,
 
+    /// The port by which clients ask for it, of a listener or of a proxy before it; 0 for none.
+    #[arg(long, value_name = "PORT")]
+    docker_port: Option<u16>,
+
+    /// Whether it is out of use: what it holds is kept, and not served.
+    #[arg(long, value_name = "true|false")]
+    blacked_out: Option<bool>,
+
     /// Tags that don't move once they are set: patterns separated by commas, such as `v*,release-*`; "" for none.
     #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
     immutable_tags: Option<Patterns>,
@@ -169,6 +177,8 @@ impl Settings {
             sparse_index: self.sparse_index,
             login: self.login,
             verify_tarsum: self.verify_tarsum,
+            docker_port: self.docker_port,
+            blacked_out: self.blacked_out,
             rules: RulesChange {
                 immutable_tags: self.immutable_tags.as_deref().map(<[_]>::to_vec),
                 media_types: self.media_types.as_deref().map(<[_]>::to_vec),
@@ -277,6 +287,8 @@ fn whole(repository: &RepositoryInfo) -> String {
         ("sparse index", config.sparse_index.to_string()),
         ("login", spelled(&config.login)),
         ("verify tarsum", if config.verify_tarsum { "true".to_owned() } else { String::new() }),
+        ("docker port", config.docker_port.map_or_else(String::new, |port| port.to_string())),
+        ("blacked out", if config.blacked_out { "true".to_owned() } else { String::new() }),
         ("immutable tags", patterns(&rules.immutable_tags)),
         ("media types", patterns(&rules.media_types)),
         ("artifact types", patterns(&rules.artifact_types)),

@@ -18,9 +18,6 @@ use crate::config::ways::Binding;
 /// Below the context: the protocols of one repository.
 const API_DOCKER: &str = "/api/docker/";
 
-/// What stands where a protocol's paths do and is none of them.
-const OPERATIONS: [&str; 3] = ["/v1/promote", "/v2/promote", "/v1/migrate"];
-
 /// What an operator says of the ways.
 #[derive(Debug, Clone)]
 pub(crate) struct Ways {
@@ -96,7 +93,7 @@ pub(crate) enum Way<'a> {
 impl Ways {
     /// The way that a request takes.
     pub(crate) fn find<'a>(&self, asked: Asked<'a>, hosted: &Hosted) -> Way<'a> {
-        if let Some((key, path)) = self.named(asked.path) {
+        if let Some((key, path)) = self.named(asked.path, hosted) {
             return match RepoKey::parse(&key) {
                 Ok(key) => {
                     let prefix = format!("{API_DOCKER}{key}");
@@ -123,11 +120,15 @@ impl Ways {
     }
 
     /// What stands in the key's place in a path that names its repository, and the protocol's path.
-    fn named<'a>(&self, path: &'a str) -> Option<(Cow<'a, str>, &'a str)> {
-        let rest = self.below_context(path)?.strip_prefix(API_DOCKER)?;
+    fn named<'a>(&self, path: &'a str, hosted: &Hosted) -> Option<(Cow<'a, str>, &'a str)> {
+        let below = self.below_context(path)?;
+        let rest = below.strip_prefix(API_DOCKER)?;
         let (key, path) = rest.split_at(rest.find('/')?);
-        let is_operation = OPERATIONS.contains(&path.strip_suffix('/').unwrap_or(path));
-        (is_protocols(path) && !is_operation).then(|| (percent_decode_str(key).decode_utf8_lossy(), path))
+        let key = percent_decode_str(key).decode_utf8_lossy();
+        let found = RepoKey::parse(&key).ok().and_then(|key| hosted.get(&key));
+        let speaks_v1_alone = found.is_some_and(|found| found.speaks_v1() && !found.speaks_v2());
+        let beside = supercargo_artifactory::is_beside_the_protocols(&below[1..], !speaks_v1_alone);
+        (is_protocols(path) && !beside).then_some((key, path))
     }
 
     /// The repository that the host, the listener or the port says, or what stands in a subdomain in a key's place.
@@ -199,7 +200,7 @@ fn subdomain<'a>(host: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use supercargo_eventlog::RepositoryConfig;
+    use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
 
     use super::*;
 
@@ -207,11 +208,15 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Repositories `local`, `team-a`, `Team.B` and `ported`, the last one at port 444.
+    /// Repositories `local`, `team-a`, `Team.B`, `old`, which speaks V1 alone, and `ported`, at port 444.
     fn hosted() -> Hosted {
         let plain = |text| (key(text), RepositoryConfig::default());
         let ported = RepositoryConfig { docker_port: Some(444), ..RepositoryConfig::default() };
-        [plain("local"), plain("team-a"), plain("Team.B"), (key("ported"), ported)].into_iter().collect()
+        let old =
+            RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..RepositoryConfig::default() };
+        let all =
+            [plain("local"), plain("team-a"), plain("Team.B"), (key("old"), old), (key("ported"), ported)];
+        all.into_iter().collect()
     }
 
     fn ways() -> Ways {
@@ -255,8 +260,11 @@ mod tests {
                     "team-a /api/docker/team-a/v2/a/tags/list Path",
                 ),
                 ("/artifactory/api/docker/Team.B/v1/_ping", "Team.B /api/docker/Team.B/v1/_ping Path"),
+                ("/artifactory/api/docker/team-a/v2/_catalog", "team-a /api/docker/team-a/v2/_catalog Path"),
+                ("/artifactory/api/docker/old/v2/", "old /api/docker/old/v2/ Path"),
                 ("/artifactory/api/docker/team-a/_ping", "team-a /api/docker/team-a/_ping Path"),
                 ("/artifactory/api/docker/none/v2", "none /api/docker/none/v2 Path"),
+                ("/artifactory/api/docker/old/v2/a/manifests/x", "old /api/docker/old/v2/a/manifests/x Path"),
                 ("/artifactory/api/docker/team%2Da/v1/x", "team-a /api/docker/team-a/v1/x Path"),
                 ("/artifactory/api/docker/a_b/v2/", "no \"a_b\" /v2/"),
                 ("/artifactory/api/docker//v1/", "no \"\" /v1/"),
@@ -280,6 +288,8 @@ mod tests {
             "/artifactory/api/docker/team-a/v1/promote",
             "/artifactory/api/docker/team-a/v2/promote",
             "/artifactory/api/docker/team-a/v1/migrate",
+            "/artifactory/api/docker/old/v2/_catalog",
+            "/artifactory/api/docker/old/v2/a/tags/list",
             "/artifactory/api/storage/team-a",
             "/artifactoryx/api/docker/team-a/v2/",
             "/api/supercargo/v1/log",

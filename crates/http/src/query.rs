@@ -1,4 +1,4 @@
-//! Query parameters as the protocol uses them. Decoding alone; each value is parsed where it is used.
+//! Query parameters as registries' protocols use them. Decoding alone; each value is parsed where it is used.
 
 use std::borrow::Cow;
 
@@ -6,16 +6,16 @@ use percent_encoding::percent_decode_str;
 
 /// A request's query parameters, decoded, in order.
 ///
-/// A plus sign stays a plus sign, unlike in an HTML form: nothing that the protocol puts into a query may
+/// A plus sign stays a plus sign, unlike in an HTML form: nothing that a protocol puts into a query may
 /// hold a space, and media types (`artifactType=application/vnd.example+json`) hold plus signs that not
 /// every client encodes.
 #[derive(Debug)]
-pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     /// Splits and decodes a URI's query. What does not decode to UTF-8 stays as it came, for the parser that
     /// is asked next to refuse.
-    pub(crate) fn parse(query: Option<&'a str>) -> Query<'a> {
+    pub fn parse(query: Option<&'a str>) -> Query<'a> {
         let decode = |text: &'a str| percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text));
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -25,12 +25,12 @@ impl<'a> Query<'a> {
     }
 
     /// The first value of a parameter. An empty one counts as absent.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+    pub fn get(&self, key: &str) -> Option<&str> {
         self.get_all(key).next().filter(|value| !value.is_empty())
     }
 
     /// Every value of a parameter, in order, the empty ones too.
-    pub(crate) fn get_all(&self, key: &str) -> impl Iterator<Item = &str> {
+    pub fn get_all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_ref())
     }
 }

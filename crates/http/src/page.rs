@@ -11,17 +11,17 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Which page of a listing is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PageRequest<'q> {
+pub struct PageRequest<'q> {
     /// How many entries at most; never more than [`limits::PAGE_ENTRIES_MAX`].
-    pub(crate) n: usize,
+    pub n: usize,
     /// Only entries after this one.
-    pub(crate) last: Option<&'q str>,
+    pub last: Option<&'q str>,
 }
 
 /// `n` is not a whole number from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("n must be a whole number, 0 or more")]
-pub(crate) struct PageNumberInvalid;
+pub struct PageNumberInvalid;
 
 impl<'q> PageRequest<'q> {
     /// Reads `n` and `last`. Without `n` a page is as long as a page may be.
@@ -29,7 +29,7 @@ impl<'q> PageRequest<'q> {
     /// # Errors
     /// [`PageNumberInvalid`] where `n` is there and is not a whole number. One too large is cut, however
     /// large it is.
-    pub(crate) fn parse(query: &'q Query<'_>) -> Result<PageRequest<'q>, PageNumberInvalid> {
+    pub fn parse(query: &'q Query<'_>) -> Result<PageRequest<'q>, PageNumberInvalid> {
         let n = match query.get_all("n").next() {
             None => limits::PAGE_ENTRIES_MAX,
             Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
@@ -43,7 +43,7 @@ impl<'q> PageRequest<'q> {
 
 /// A Link header's text for the page after `last`: a path, so that it holds behind any host name and proxy.
 /// `filter` is a parameter that the next page needs too.
-pub(crate) fn next_link(path: &str, n: usize, last: &str, filter: Option<(&str, &str)>) -> String {
+pub fn next_link(path: &str, n: usize, last: &str, filter: Option<(&str, &str)>) -> String {
     let last = utf8_percent_encode(last, ENCODED);
     match filter {
         None => format!("<{path}?n={n}&last={last}>; rel=\"next\""),

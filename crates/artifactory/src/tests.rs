@@ -1,0 +1,9 @@
+//! The surface without a network: requests in, answers out.
+
+mod bad_input;
+mod repositories;
+mod rights;
+mod security;
+mod support;
+mod system;
+mod tokens;
