@@ -7,3 +7,4 @@ mod security;
 mod support;
 mod system;
 mod tokens;
+mod tree;

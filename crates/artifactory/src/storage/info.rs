@@ -5,11 +5,12 @@ use std::io::Write as _;
 use axum::response::Response;
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use supercargo_http::request;
 use supercargo_http::response::header_value;
 use supercargo_model::limits;
 use supercargo_registry::tree::{Item, RepositoryTree, Sibling};
 
-use super::{HexChecksums, below, times, told};
+use super::{HexChecksums, below, storage_url, times, told};
 use crate::error::{Code, Failure};
 use crate::respond::{StreamError, content_type};
 use crate::{Asked, Surface, respond, route};
@@ -42,7 +43,7 @@ struct Head {
 }
 
 impl Head {
-    fn of(surface: &Surface, asked: &Asked, wanted: &route::Item, item: &Item) -> Head {
+    fn of(asked: &Asked, wanted: &route::Item, item: &Item) -> Head {
         let (at, by) = times(item);
         Head {
             repo: wanted.repository.to_string(),
@@ -52,7 +53,7 @@ impl Head {
             last_modified: at.clone(),
             modified_by: by,
             last_updated: at,
-            uri: surface.storage_url(asked, &wanted.repository) + &below(&item.path),
+            uri: storage_url(asked, &wanted.repository, &item.path),
         }
     }
 }
@@ -95,7 +96,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
     if !item.is_folder() {
         return file(surface, asked, wanted, tree, item).await;
     }
-    let head = Head::of(surface, asked, wanted, &item);
+    let head = Head::of(asked, wanted, &item);
     let Paging { n, last } = asked.parameters()?;
     match n {
         Some(n) => page(tree, &item, head, n, last.as_deref()),
@@ -118,9 +119,9 @@ async fn file(
         let (mut tree, item) = surface.item(asked, wanted)?;
         checksums = tree.checksums(&item)?;
     }
-    let base = surface.base_url(&asked.parts);
+    let base = request::base_url(&asked.parts);
     let info = FileInfo {
-        head: Head::of(surface, asked, wanted, &item),
+        head: Head::of(asked, wanted, &item),
         download_uri: format!("{base}/{}{}", wanted.repository, below(&item.path)),
         mime_type: item.file.as_ref().map_or("application/octet-stream", |file| file.mime_type()),
         size: tree.size(&item)?.unwrap_or_default().to_string(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use supercargo_registry::tree::{Item, RepositoryTree, Visit};
 
 use super::info::no_folder;
-use super::{below, hex, switch, times};
+use super::{hex, storage_url, switch, times};
 use crate::error::{Code, Failure};
 use crate::respond::{Elements, StreamError, content_type};
 use crate::{Asked, Surface, respond, route};
@@ -65,7 +65,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
         Some(true) => options.depth.filter(|depth| *depth > 0).unwrap_or(usize::MAX),
         _ => 1,
     };
-    let uri = surface.storage_url(asked, &wanted.repository) + &below(&root.path);
+    let uri = storage_url(asked, &wanted.repository, &root.path);
     let created = respond::time(surface.registry.now());
     let head = serde_json::to_string(&serde_json::json!({ "uri": uri, "created": created }));
     let head = head.map_err(|e| Failure::internal(e.to_string()))?;

@@ -8,8 +8,6 @@ mod info;
 mod list;
 pub(crate) mod notation;
 pub(crate) mod properties;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -18,6 +16,7 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use supercargo_access::Rights;
 use supercargo_eventlog::Actor;
+use supercargo_http::request;
 use supercargo_model::tree::TreePath;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Error;
@@ -86,10 +85,11 @@ impl Surface {
         place.map_err(|closed| Failure::internal(closed.to_string()))
     }
 
-    /// The URL of an item in the storage interface.
-    pub(crate) fn storage_url(&self, asked: &Asked, repository: &RepoKey) -> String {
-        format!("{}/api/storage/{repository}", self.base_url(&asked.parts))
-    }
+}
+
+/// The URL of an item in the storage interface.
+pub(crate) fn storage_url(asked: &Asked, repository: &RepoKey, path: &TreePath) -> String {
+    format!("{}/api/storage/{repository}{}", request::base_url(&asked.parts), below(path))
 }
 
 /// What kept an item from being found or changed: what may not be seen is not there, and a login may help.
@@ -175,7 +175,7 @@ struct Stats {
 /// `?stats`. Downloads are not counted: none are claimed.
 fn stats(surface: &Surface, asked: &Asked, item: &route::Item) -> Result<Response, Failure> {
     let (_, found) = surface.item(asked, item)?;
-    let uri = surface.storage_url(asked, &item.repository) + &below(&found.path);
+    let uri = storage_url(asked, &item.repository, &found.path);
     let stats = Stats {
         uri,
         download_count: 0,

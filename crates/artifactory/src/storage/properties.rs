@@ -10,7 +10,7 @@ use serde_json::Value;
 use supercargo_http::response::empty;
 use supercargo_registry::tree::Spread;
 
-use super::{below, notation, switch, told};
+use super::{notation, storage_url, switch, told};
 use crate::error::{Code, Failure};
 use crate::respond::content_type;
 use crate::{Asked, Surface, respond, route};
@@ -56,7 +56,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
     if properties.is_empty() {
         return Err(Failure::new(Code::PropertiesUnknown));
     }
-    let uri = surface.storage_url(asked, &wanted.repository) + &below(&item.path);
+    let uri = storage_url(asked, &wanted.repository, &item.path);
     respond::json(StatusCode::OK, content_type::ITEM_PROPERTIES, &ItemProperties { uri, properties })
 }
 
