@@ -28,11 +28,8 @@ fn of_each_name(work: impl Fn(usize) + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
-                loop {
-                    match next.fetch_add(1, Ordering::Relaxed) {
-                        number @ 0..NAMES => work(number),
-                        _ => break,
-                    }
+                while let number @ 0..NAMES = next.fetch_add(1, Ordering::Relaxed) {
+                    work(number);
                 }
             });
         }

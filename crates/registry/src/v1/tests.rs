@@ -9,6 +9,7 @@ use std::time::Duration;
 use flate2::write::GzEncoder;
 use futures_util::{StreamExt as _, stream};
 use supercargo_eventlog::{Actor, Api, DockerApiVersion, Log as _, Origin, RepositoryConfig};
+use supercargo_model::tree::TreePath;
 use supercargo_model::{Algorithm, Reference, Tag, media_type};
 use supercargo_projections::tables::{NameIds, NameUsage};
 
@@ -16,6 +17,7 @@ use super::*;
 use crate::command::Command;
 use crate::ledger::Payload;
 use crate::pushes::digest_of;
+use crate::tree::{Reach, Spread};
 use crate::{GcPolicy, ManifestPush, Options, PromotionWish, RepositoryChange};
 
 fn caller(name: &str) -> Caller {
@@ -1206,22 +1208,24 @@ async fn where_both_are_served_migrated_images_keep_their_ids() {
 async fn what_was_said_of_a_tag_is_migrated_too() {
     let world = World::with_target(DockerApiVersion::V2).await;
     world.push("app", "latest", &[1]).await;
-    let folder = "repositories/library/app/latest".to_owned();
-    let set = |value: &str| vec![("qa".to_owned(), vec![value.to_owned()])];
-    world
-        .registry
-        .set_properties(&world.ann, key(), folder.clone(), set("passed"), Vec::new())
-        .await
-        .unwrap();
+    // Of its file, whose name is another there.
+    let say = async |value: &str| {
+        let path = TreePath::parse("repositories/library/app/latest/tag.json").unwrap();
+        let (everybody, set) = (Reach::all(), vec![("qa".to_owned(), vec![value.to_owned()])]);
+        let (reach, spread) = ((&everybody, &everybody), Spread { recursive: false, atomic: true });
+        let changed = (set, Vec::new());
+        world.registry.set_properties(&world.ann, key(), reach, &path, changed, spread).await.unwrap();
+    };
+    say("passed").await;
     migrate(&world, false).await;
     let said = || {
         let snapshot = world.registry.snapshot().unwrap();
-        let path = (new_key(), "app/latest".to_owned());
+        let path = (new_key(), "app/latest/manifest.json".to_owned());
         snapshot.get::<supercargo_projections::tables::Properties>(&path).unwrap()
     };
     assert_eq!(said().unwrap()["qa"], ["passed"]);
     // It is said anew where it changed.
-    world.registry.set_properties(&world.ann, key(), folder, set("failed"), Vec::new()).await.unwrap();
+    say("failed").await;
     assert_eq!(migrate(&world, false).await.1.migrated, 1);
     assert_eq!(said().unwrap()["qa"], ["failed"]);
     assert_eq!(migrate(&world, false).await.1.unchanged, 1);
