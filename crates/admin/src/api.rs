@@ -281,6 +281,83 @@ pub struct NameParameters {
     pub name: RepoName,
 }
 
+/// Parameters of a listing of a tree's folder.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TreeParameters {
+    /// The folder; empty for the repository itself.
+    pub path: String,
+    /// The last item of the page before; of a folder with a slash behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n: Option<usize>,
+}
+
+/// Which item of a tree is meant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ItemParameters {
+    /// Its path; empty for the repository itself.
+    pub path: String,
+}
+
+/// What is to become of the properties of an item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PropertiesChange {
+    /// The item's path; empty for the repository itself.
+    pub path: String,
+    /// Properties that get these values, in place of those that they have.
+    pub set: BTreeMap<String, Vec<String>>,
+    /// Properties that go.
+    pub removed: Vec<String>,
+    /// Whether all that is below it is meant, too.
+    pub recursive: bool,
+}
+
+/// A folder or file, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeItem {
+    /// Its path.
+    pub path: String,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// A file's size in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Since when it is there, or what it is of.
+    pub at: Timestamp,
+    /// Who put it there. Nobody is remembered of the repository itself.
+    pub by: Option<Actor>,
+}
+
+/// A page of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreePage {
+    /// What is in it: folders first, each by name.
+    pub items: Vec<TreeItem>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// All that is known of a folder or file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemInfo {
+    /// What it is.
+    #[serde(flatten)]
+    pub item: TreeItem,
+    /// A file's media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The digest of a file that is a blob, a manifest or one of an image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Its properties, those that are derived and those that people set.
+    pub properties: BTreeMap<String, Vec<String>>,
+}
+
 /// Parameters of a listing of tags.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -15,7 +15,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -32,9 +32,10 @@ use supercargo_registry::{Caller, Error, Inspection, Registry};
 
 use self::gate::Admitted;
 use crate::api::{
-    GcParameters, InspectParameters, LogQuery, MigrationParameters, NameParameters, NamesParameters,
-    PromotionParameters, PruneParameters, RangeParameters, RemoveParameters, RepositoryChange,
-    ScrubParameters, TagParameters, TagsParameters, VerifyParameters,
+    GcParameters, InspectParameters, ItemParameters, LogQuery, MigrationParameters, NameParameters,
+    NamesParameters, PromotionParameters, PropertiesChange, PruneParameters, RangeParameters,
+    RemoveParameters, RepositoryChange, ScrubParameters, TagParameters, TagsParameters, TreeParameters,
+    VerifyParameters,
 };
 use crate::error::Refusal;
 use crate::ops;
@@ -90,6 +91,9 @@ pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Rou
             get(repository).put(create_repository).patch(configure_repository).delete(remove_repository),
         )
         .route("/repositories/{key}/names", get(names).delete(delete_name))
+        .route("/repositories/{key}/tree", get(tree).delete(delete_item))
+        .route("/repositories/{key}/item", get(item))
+        .route("/repositories/{key}/properties", patch(change_properties))
         .route("/repositories/{key}/tags", get(tags))
         .route("/repositories/{key}/history", get(tag_history))
         .route("/repositories/{key}/inspect", get(inspect))
@@ -476,6 +480,48 @@ async fn delete_name(
     let registry = Arc::clone(&admin.registry);
     registry.delete_name(&caller, &key, &parameters.name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn tree(
+    State(admin): Shared,
+    Key(key): Key,
+    Parameters(parameters): Parameters<TreeParameters>,
+) -> Answer<crate::api::TreePage> {
+    let registry = Arc::clone(&admin.registry);
+    answer(blocking(move || ops::tree(&registry, &key, &parameters)).await)
+}
+
+async fn item(
+    State(admin): Shared,
+    Key(key): Key,
+    Parameters(parameters): Parameters<ItemParameters>,
+) -> Answer<crate::api::ItemInfo> {
+    let registry = Arc::clone(&admin.registry);
+    answer(blocking(move || ops::item(&registry, &key, &parameters)).await)
+}
+
+async fn delete_item(
+    State(admin): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    Parameters(parameters): Parameters<ItemParameters>,
+) -> Result<StatusCode, Refusal> {
+    let registry = Arc::clone(&admin.registry);
+    ops::delete_item(&registry, &caller, &key, &parameters).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn change_properties(
+    State(admin): Shared,
+    Key(key): Key,
+    Asking(caller): Asking,
+    change: Result<Json<PropertiesChange>, JsonRejection>,
+) -> Answer<crate::api::ItemInfo> {
+    let registry = Arc::clone(&admin.registry);
+    let change = body(change)?;
+    let parameters = ItemParameters { path: change.path.clone() };
+    ops::change_properties(&registry, &caller, &key, change).await?;
+    answer(blocking(move || ops::item(&registry, &key, &parameters)).await)
 }
 
 async fn tags(

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 use supercargo_eventlog::{Log, LogError, Record, RedbLog, first_at};
 use supercargo_model::RepoKey;
+use supercargo_model::tree::TreePath;
 use supercargo_registry::search::{NumberField, Query, TextField};
-use supercargo_registry::tree::Reach;
+use supercargo_registry::tree::{Item, Reach, RepositoryTree, Sibling, Spread};
 use supercargo_registry::v1::{MayMigrate, MigrationRequest, MigrationStep};
 use supercargo_registry::{Caller, Collected, Error, PromotedTag, PromotionWish, Registry, RepositoryInfo};
 
 use crate::api::{
-    Folder, FoundItem, GcParameters, GcReport, LISTED_MAX, LOG_PAGE_RECORDS_MAX, LogPage, LogQuery,
-    MigrationParameters, NamesPage, NamesParameters, PAGE_ENTRIES_MAX, PromotionParameters, PruneReport,
-    RepositoryChange, TagsPage, TagsParameters,
+    Folder, FoundItem, GcParameters, GcReport, ItemInfo, ItemParameters, LISTED_MAX, LOG_PAGE_RECORDS_MAX,
+    LogPage, LogQuery, MigrationParameters, NamesPage, NamesParameters, PAGE_ENTRIES_MAX,
+    PromotionParameters, PropertiesChange, PruneReport, RepositoryChange, TagsPage, TagsParameters, TreeItem,
+    TreePage, TreeParameters,
 };
 
 /// How many records one page looks at, at most: past it the answer says where to go on.
@@ -253,4 +255,78 @@ pub fn migrate(
 ) -> BoxStream<'static, Result<MigrationStep, Error>> {
     let MigrationParameters { to, name, tag, force } = parameters;
     registry.migrating(caller, MigrationRequest { from, to, name, tag, force }, |_| MayMigrate::Yes)
+}
+
+/// A page of a folder of a repository's tree. Blocks.
+///
+/// # Errors
+/// [`Error::RepositoryUnknown`], [`Error::ItemUnknown`], [`Error::Invalid`] for what is no path or no folder.
+pub fn tree(registry: &Arc<Registry>, key: &RepoKey, parameters: &TreeParameters) -> Result<TreePage, Error> {
+    let mut tree = registry.tree(key, Reach::all())?;
+    let folder = tree.known_item(&path(&parameters.path)?)?;
+    if !folder.is_folder() {
+        return Err(Error::Invalid(format!("{:?} is a file, not a folder", parameters.path)));
+    }
+    let n = parameters.n.unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX);
+    let last = parameters.last.as_deref().map(|last| match last.strip_suffix('/') {
+        Some(folder) => Sibling::Folder(folder.to_owned()),
+        None => Sibling::File(last.to_owned()),
+    });
+    let page = tree.children(&folder.path, last.as_ref(), n)?;
+    let items = page.entries.iter().map(|item| listed(&mut tree, item));
+    Ok(TreePage { items: items.collect::<Result<_, _>>()?, more: page.more })
+}
+
+/// All that is known of an item of a repository's tree. Blocks.
+///
+/// # Errors
+/// [`Error::RepositoryUnknown`], [`Error::ItemUnknown`], [`Error::Invalid`] for what is no path.
+pub fn item(registry: &Arc<Registry>, key: &RepoKey, parameters: &ItemParameters) -> Result<ItemInfo, Error> {
+    let mut tree = registry.tree(key, Reach::all())?;
+    let item = tree.known_item(&path(&parameters.path)?)?;
+    Ok(ItemInfo {
+        item: listed(&mut tree, &item)?,
+        media_type: item.file.as_ref().map(|file| file.mime_type().to_owned()),
+        digest: item.file.as_ref().and_then(|file| file.blob()).map(|(digest, _)| digest),
+        properties: tree.properties(&item)?,
+    })
+}
+
+/// Changes properties of an item of a repository's tree.
+///
+/// # Errors
+/// [`Error::RepositoryUnknown`], [`Error::ItemUnknown`], [`Error::Invalid`], and those of a commit.
+pub async fn change_properties(
+    registry: &Arc<Registry>,
+    caller: &Caller,
+    key: &RepoKey,
+    change: PropertiesChange,
+) -> Result<(), Error> {
+    let PropertiesChange { path: text, set, removed, recursive } = change;
+    let (all, spread) = (Reach::all(), Spread { recursive, atomic: true });
+    let change = (set.into_iter().collect(), removed);
+    registry.set_properties(caller, key, (&all, &all), &path(&text)?, change, spread).await
+}
+
+/// Deletes an item of a repository's tree, with all that is below it.
+///
+/// # Errors
+/// [`Error::RepositoryUnknown`], [`Error::ItemUnknown`], [`Error::ItemInUse`], [`Error::Invalid`], and those of a commit.
+pub async fn delete_item(
+    registry: &Registry,
+    caller: &Caller,
+    key: &RepoKey,
+    parameters: &ItemParameters,
+) -> Result<(), Error> {
+    let all = Reach::all();
+    registry.delete_item(caller, key, (&all, &all), &path(&parameters.path)?).await
+}
+
+fn path(text: &str) -> Result<TreePath, Error> {
+    TreePath::parse(text.strip_suffix('/').unwrap_or(text)).map_err(|e| Error::Invalid(e.to_string()))
+}
+
+fn listed(tree: &mut RepositoryTree, item: &Item) -> Result<TreeItem, Error> {
+    let (path, size) = (item.path.to_string(), tree.size(item)?);
+    Ok(TreeItem { path, folder: item.is_folder(), size, at: item.at, by: item.by.clone() })
 }

@@ -59,6 +59,10 @@ enum Command {
     #[command(subcommand)]
     Tag(commands::tag::Command),
     Inspect(commands::tag::InspectArgs),
+    #[command(subcommand)]
+    Tree(commands::tree::Command),
+    #[command(subcommand)]
+    Properties(commands::tree::PropertiesCommand),
     Search(commands::search::Args),
     Promote(commands::promote::PromoteArgs),
     Migrate(commands::promote::MigrateArgs),
@@ -93,6 +97,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Name(command) => commands::repo::run_name(command, &common),
         Command::Tag(command) => commands::tag::run(command, &common),
         Command::Inspect(args) => commands::tag::inspect(args, &common),
+        Command::Tree(command) => commands::tree::run(command, &common),
+        Command::Properties(command) => commands::tree::run_properties(command, &common),
         Command::Search(args) => commands::search::run(args, &common),
         Command::Promote(args) => commands::promote::promote(args, &common),
         Command::Migrate(args) => commands::promote::migrate(args, &common),

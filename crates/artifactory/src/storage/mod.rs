@@ -84,7 +84,6 @@ impl Surface {
         let place = Arc::clone(&self.walks).acquire_owned().await;
         place.map_err(|closed| Failure::internal(closed.to_string()))
     }
-
 }
 
 /// The URL of an item in the storage interface.

@@ -16,6 +16,7 @@ pub(crate) mod serve;
 pub(crate) mod setup;
 mod show;
 pub(crate) mod tag;
+pub(crate) mod tree;
 pub(crate) mod verify;
 
 use std::path::PathBuf;
