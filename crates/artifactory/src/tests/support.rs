@@ -95,7 +95,16 @@ impl Fixture {
             Arc::new(Authority::start(directory, SigningKeys::ephemeral().unwrap(), settings).unwrap())
         });
         let context = DEFAULT_CONTEXT.to_owned();
-        let settings = Settings { authority, body_timeout: Duration::from_secs(30), context };
+        let reached = Reached {
+            proxy: proxy::Settings::default(),
+            at_root: key(),
+            by_path: true,
+            server_names: Vec::new(),
+            bindings: Vec::new(),
+            listeners: Vec::new(),
+            authority: None,
+        };
+        let settings = Settings { authority, body_timeout: Duration::from_secs(30), context, reached };
         let router = router(Arc::clone(&registry), settings.clone());
         Fixture { router, registry, settings, _folder: folder }
     }
