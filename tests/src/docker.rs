@@ -43,21 +43,34 @@ impl Docker {
     /// less.
     #[track_caller]
     pub fn start_trusting(ports: &[u16], authority: Option<&Path>) -> Docker {
+        let hosts = format!("127.0.0.1 localhost\n::1 {TRUSTING_HOST}\n");
+        let trusting = ports.iter().map(|port| format!("{TRUSTING_HOST}:{port}")).collect::<Vec<_>>();
+        Docker::start_seeing(&hosts, &trusting, authority)
+    }
+
+    /// Like [`Docker::start`], for a daemon that knows hosts by these names at 127.0.0.1.
+    #[track_caller]
+    pub fn start_knowing(names: &[&str]) -> Docker {
+        Docker::start_seeing(&format!("127.0.0.1 localhost {}\n", names.join(" ")), &[], None)
+    }
+
+    /// A daemon that sees these hosts, and trusts the authority in that file for those.
+    #[track_caller]
+    fn start_seeing(hosts: &str, trusting: &[String], authority: Option<&Path>) -> Docker {
         // The daemon's places for this are fixed: it gets others in their stead, which nobody else sees.
         let script = r#"
             set -eu
             mkdir -p /etc/docker
             mount -t tmpfs none /etc/docker
-            for port in $2; do
-                if [ -n "$3" ]; then install -D -m 644 "$3" "/etc/docker/certs.d/$1:$port/ca.crt"; fi
+            for host in $2; do
+                if [ -n "$3" ]; then install -D -m 644 "$3" "/etc/docker/certs.d/$host/ca.crt"; fi
             done
-            printf '127.0.0.1 localhost\n::1 %s\n' "$1" >/etc/docker/hosts
+            printf '%s' "$1" >/etc/docker/hosts
             mount --bind /etc/docker/hosts /etc/hosts
             shift 3
             exec "$@""#;
-        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
         let mut command = require("unshare");
-        command.args(["--mount", "sh", "-c", script, "sh", TRUSTING_HOST, &ports]);
+        command.args(["--mount", "sh", "-c", script, "sh", hosts, &trusting.join(" ")]);
         command.arg(authority.map_or("", path_text)).arg(require("dockerd").get_program());
         Docker::start_with(command)
     }

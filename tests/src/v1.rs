@@ -8,5 +8,5 @@ pub mod session;
 pub mod wire;
 
 pub use client::{Push, V1Client, Version};
-pub use image::{Chain, V1Image};
+pub use image::{Chain, V1Image, unpack};
 pub use wire::Wire;

@@ -36,8 +36,9 @@ use supercargo_access::Authority;
 use supercargo_eventlog::{Actor, Api};
 pub use supercargo_http::Mount;
 use supercargo_http::body::BodyStream;
+use supercargo_http::mount::{self, Closed};
 use supercargo_http::response::header_value;
-use supercargo_http::{mount, page, query, request};
+use supercargo_http::{page, query, request};
 use supercargo_model::{RepoKey, RepoName};
 pub use supercargo_registry::Peer;
 use supercargo_registry::{Caller, HostedRepository, Registry, UploadId};
@@ -107,8 +108,9 @@ impl Surface {
     }
 
     /// Refuses what is asked of a repository that speaks V1 alone, before anybody is asked to log in: clients that speak
-    /// both take a login, and any sign of V2, for a registry that speaks V2. So do repositories that are not there or out of
-    /// use; but at a root that is all repositories', others may be asked for next.
+    /// both take a login, and any sign of V2, for a registry that speaks V2. Nor is there anything to log in to in one that
+    /// is not there or out of use. At a root that is all repositories' others may be meant next, and that its own is not
+    /// there is for those to hear who are let in.
     ///
     /// # Errors
     /// UNSUPPORTED, NAME_UNKNOWN.
@@ -121,10 +123,12 @@ impl Surface {
                 let message = format!("Unsupported docker v2 repository request for '{repository}'");
                 Err(Failure::new(Code::EndpointUnknown).message(message))
             }
-            Err(_)
+            Err(closed)
                 if self.mount.is_shared_root()
-                    && matches!(path, "/v2" | "/v2/" | TOKEN_PATH)
-                    && hosted.any(HostedRepository::speaks_v2) =>
+                    && (matches!(path, "/v2" | "/v2/" | TOKEN_PATH)
+                        || matches!(closed, Closed::Unknown(_)))
+                    && (hosted.any(HostedRepository::speaks_v2)
+                        || !hosted.any(HostedRepository::speaks_v1)) =>
             {
                 Ok(())
             }

@@ -110,6 +110,14 @@ impl Registry {
         }
         Ok(hosted)
     }
+
+    /// Which Docker protocols a repository speaks; `None` where there is no such repository. From memory.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn docker_api_version(&self, key: &RepoKey) -> Result<Option<DockerApiVersion>> {
+        Ok(self.hosted()?.get(key).map(|found| found.docker_api_version))
+    }
 }
 
 #[cfg(test)]

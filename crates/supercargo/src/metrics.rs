@@ -410,6 +410,8 @@ mod tests {
             ("/v1/repositories/a/b/tags/latest", "tags"),
             ("/v1/", "other"),
             ("/api/supercargo/v1/log", "admin"),
+            ("/artifactory/api/system/ping", "system"),
+            ("/artifactory/docker-local/v2/tags/list", "artifact"),
             ("/metrics", "probe"),
             ("/", "other"),
         ] {

@@ -225,6 +225,13 @@ fn unpacked(layer: &[u8]) -> Box<dyn Read + '_> {
     if layer.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(layer)) } else { Box::new(layer) }
 }
 
+/// What a layer unpacks to.
+pub fn unpack(layer: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    unpacked(layer).read_to_end(&mut bytes).expect("a layer that can be unpacked");
+    bytes
+}
+
 /// Compresses a layer.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

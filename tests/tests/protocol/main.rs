@@ -18,6 +18,7 @@ mod refusals;
 mod rows;
 mod rules;
 mod schema1;
+mod setup;
 mod trouble;
 mod uploads;
 

@@ -18,7 +18,7 @@ use supercargo_tests::{Image, Random, Server};
 use tempfile::TempDir;
 
 use crate::logins::docker_story;
-use crate::{free_port, trusting};
+use crate::{free_ports, trusting};
 
 /// The repositories, and what they speak.
 const REPOSITORIES: [(&str, &str); 4] =
@@ -34,7 +34,7 @@ struct Registry {
     guarded: Guarded,
     folder: TempDir,
     /// By repository.
-    ports: Vec<u16>,
+    ports: [u16; REPOSITORIES.len()],
     https_port: u16,
     http_port: u16,
 }
@@ -44,20 +44,19 @@ impl Registry {
     fn start() -> Registry {
         let guarded = Guarded::start(Server::settings().variable("SUPERCARGO_TRUSTED_PROXIES", "127.0.0.1"));
         guarded.user("writer", "team/**", "read,write");
-        let ports = REPOSITORIES.map(|(key, speaks)| {
-            let port = free_port();
+        let [https_port, http_port, ports @ ..] = free_ports::<{ REPOSITORIES.len() + 2 }>();
+        for ((key, speaks), port) in REPOSITORIES.into_iter().zip(ports) {
             let (method, status) = if key == "docker-local" { ("PATCH", 200) } else { ("PUT", 201) };
             let settings = format!(r#"{{"docker-api-version":"{speaks}","docker-port":{port}}}"#);
             guarded.admin(method, &format!("/repositories/{key}"), &settings, status);
-            port
-        });
+        }
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new("who signed for the proxy");
         let subdomains = format!("*.{TRUSTING_HOST}");
         authority.issue_for("proxy", &[TRUSTING_HOST, &subdomains, "localhost"]).write(folder.path());
         std::fs::write(folder.path().join("authority.crt"), &authority.pem).unwrap();
         std::fs::write(folder.path().join("login"), format!("admin:{PASSWORD}\n")).unwrap();
-        Registry { guarded, folder, ports: ports.into(), https_port: free_port(), http_port: free_port() }
+        Registry { guarded, folder, ports, https_port, http_port }
     }
 
     fn at(&self, name: &str) -> String {
@@ -101,7 +100,7 @@ impl Registry {
     fn behind(&self, program: Program, method: &str) -> Proxy {
         let folder = self.folder.path().join(format!("{}-{method}", program.as_str()));
         std::fs::create_dir(&folder).unwrap();
-        let mut ports = if method == "port" { self.ports.clone() } else { Vec::new() };
+        let mut ports = if method == "port" { self.ports.to_vec() } else { Vec::new() };
         ports.extend([self.https_port, self.http_port]);
         program.start(&folder, &self.configuration(program, method), &ports)
     }
@@ -259,17 +258,27 @@ fn clients_are_told_the_urls_of_the_proxy() {
                 .header("Forwarded", "host=evil.example;proto=http")
                 .header("X-Artifactory-Override-Base-Url", "http://evil.example/x");
             let answer = registry.ask(port, &request).expect(401);
-            let token = format!("https://localhost:{port}/artifactory/api/docker/{key}/v2/token");
-            assert_eq!(realm(answer.require("WWW-Authenticate")), token);
+            assert_eq!(
+                realm(answer.require("WWW-Authenticate")),
+                format!("https://localhost:{port}/v2/token")
+            );
 
             // Where they are sent is there.
             let upload = Request::new("POST", "/v2/team/app/blobs/uploads/").body("");
             let authorization = basic("writer", PASSWORD);
             let answer = registry.ask(port, &upload.header("Authorization", &authorization)).expect(202);
             let location = answer.require("Location");
-            let path = location.strip_prefix(&format!("https://localhost:{port}")).unwrap_or(location);
-            assert!(path.starts_with('/'), "{location}");
-            registry.ask(port, &get(path).header("Authorization", &authorization)).expect(204);
+            // docker sends its login only below where it found `/v2/`.
+            assert!(location.starts_with("/v2/team/app/blobs/uploads/"), "{location}");
+            registry.ask(port, &get(location).header("Authorization", &authorization)).expect(204);
+
+            // Another repository is there by its whole path, and stays there.
+            let path = "/artifactory/api/docker/team/v2/team/app/blobs/uploads/";
+            let upload = Request::new("POST", path).body("");
+            let answer = registry.ask(port, &upload.header("Authorization", &authorization)).expect(202);
+            let location = answer.require("Location");
+            assert!(location.starts_with(path), "{location}");
+            registry.ask(port, &get(location).header("Authorization", &authorization)).expect(204);
         }
     }
     registry.guarded.server.stop().verify();
@@ -335,7 +344,8 @@ fn every_repository_has_a_subdomain() {
             for (host, key) in [("docker-local", "docker-local"), ("team", "team"), ("mixed", "Mixed")] {
                 let base = format!("https://{host}.{TRUSTING_HOST}:{port}");
                 let answer = registry.curl(&format!("{base}/v2/"), &[http]);
-                assert_eq!(realm(&answer), format!("{base}/artifactory/api/docker/{key}/v2/token"));
+                assert_eq!(realm(&answer), format!("{base}/v2/token"));
+                assert!(answer.contains(&format!("service=\"{key}\"")), "{answer}");
                 let tags = registry
                     .curl(&format!("{base}/v2/_catalog"), &[http, "--user", &format!("admin:{PASSWORD}")]);
                 assert!(tags.ends_with(r#"{"repositories":[]}"#), "{tags}");

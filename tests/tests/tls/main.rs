@@ -8,6 +8,7 @@ mod client_certificates;
 mod clients;
 mod connections;
 mod generated;
+mod guides;
 mod http2;
 mod logins;
 mod proxy;
@@ -52,5 +53,11 @@ fn trusting(authority: &Path, folder: &Path) -> PathBuf {
 
 /// A port that is free at the moment, for who can't say which it took.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    free_ports::<1>()[0]
+}
+
+/// Different ones.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

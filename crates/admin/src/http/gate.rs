@@ -195,10 +195,10 @@ fn refusal(refused: Refused) -> Response {
     }
 }
 
-/// Whether it changes what is not for those to decide who manage the repository: what it speaks, and how much of the
-/// disk it may fill.
+/// Whether it changes what is not for those to decide who manage the repository: what it speaks, how much of the disk it
+/// may fill, and which port of the server is its own.
 pub(super) const fn is_for_administrators(change: &RepositoryChange) -> bool {
-    change.docker_api_version.is_some() || change.rules.quota.is_some()
+    change.docker_api_version.is_some() || change.rules.quota.is_some() || change.docker_port.is_some()
 }
 
 #[cfg(test)]

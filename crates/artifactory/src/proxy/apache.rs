@@ -86,12 +86,9 @@ fn host(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
         text.line("ProxyRequests Off");
         text.line("ProxyPreserveHost On");
         text.line("AllowEncodedSlashes NoDecode");
-        for header in ["X-Forwarded-Host", "X-Forwarded-Prefix", "Forwarded"] {
+        for header in ["X-Artifactory-Override-Base-Url", "X-Forwarded-Host", "X-Forwarded-Prefix", "Forwarded"] {
             text.line(format_args!("RequestHeader unset {header}"));
         }
-        text.line(format_args!(
-            "RequestHeader set X-Artifactory-Override-Base-Url \"expr=https://%{{HTTP_HOST}}{context}\""
-        ));
         text.line("RequestHeader set X-Forwarded-Proto https");
         text.line(format_args!("RequestHeader set X-Forwarded-Port {}", site.port));
         text.line("Header edit Set-Cookie \"(?i)path=[^;]*\" path=/");
@@ -104,6 +101,11 @@ fn host(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
             text.line(format_args!("ProxyPass {path} http://{upstream}{to} retry=0 nocanon"));
         };
         let docker = |key: &str| format!("{context}/api/docker/{key}");
+        if !matches!(site.root, Root::Unbound) {
+            let base_url = format!("\"expr=https://%{{HTTP_HOST}}{context}\"");
+            let rewritten = "\"expr=%{REQUEST_URI} =~ m#^/v[12](/|$)#\"";
+            text.line(format_args!("RequestHeader set X-Artifactory-Override-Base-Url {base_url} {rewritten}"));
+        }
         match &site.root {
             Root::Repository(repository) => {
                 let to = docker(repository.key.as_str());

@@ -2,7 +2,7 @@
 //!
 //! What lives here: the description, what has to be true of it, and the plan that comes of it: which servers there are,
 //! on which ports, and what each does with the paths of the Docker protocols. The plan is one for both programs;
-//! [`nginx`] and [`apache`] write it down, each in its own language. What does not: where a description comes from.
+//! `nginx` and `apache` write it down, each in its own language. What does not: where a description comes from.
 //!
 //! All servers do the same with what concerns one repository: `/v1/` and `/v2/` become that repository's paths below
 //! `<context>/api/docker/<key>/`, and everything below the context is passed on. A repository that speaks V1 alone
@@ -68,7 +68,7 @@ impl fmt::Display for Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Method {
-    /// By the port: `registry.example:444/name`, where 444 is the repository's `docker_port`.
+    /// By the port: `registry.example:444/name`, where 444 is the repository's `docker-port`.
     Port,
     /// By the host: `key.registry.example/name`.
     Subdomain,
@@ -199,7 +199,7 @@ pub enum DescriptionError {
     #[error("0 is no port that a proxy can listen on")]
     NoPort,
     /// Two listen on one port.
-    #[error("{first} and {second} both have port {port}: give one of them another (`docker_port`)")]
+    #[error("{first} and {second} both have port {port}: give one of them another (`docker-port`)")]
     PortTaken {
         /// The port.
         port: u16,
@@ -286,10 +286,7 @@ impl Description {
     /// [`DescriptionError`]
     pub fn check(&self) -> Result<(), DescriptionError> {
         let host = &self.server_name;
-        let authority: Option<Authority> = host.parse().ok();
-        let is_host =
-            |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | ':' | '[' | ']');
-        if authority.is_none_or(|it| it.host() != host) || !host.chars().all(is_host) {
+        if host_and_port(host).is_none_or(|it| it.host() != host) {
             return Err(DescriptionError::ServerName(host.clone()));
         }
         let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
@@ -301,13 +298,13 @@ impl Description {
                 return Err(DescriptionError::Path { what, path: path.clone() });
             }
         }
-        let upstream: Option<Authority> = self.upstream.parse().ok();
-        if !upstream.is_some_and(|it| it.port_u16().is_some() && !it.as_str().contains(['@', '$'])) {
+        if host_and_port(&self.upstream).is_none_or(|it| it.port_u16().is_none()) {
             return Err(DescriptionError::Upstream(self.upstream.clone()));
         }
         let is_part = |part: &str| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            !part.is_empty() && part.bytes().all(is_plain)
+            let is_plain =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+            !matches!(part, "" | "." | "..") && part.bytes().all(is_plain)
         };
         let mut parts = self.context.split('/');
         if parts.next() != Some("") || !parts.all(is_part) {
@@ -325,6 +322,14 @@ impl Description {
         }
         Ok(())
     }
+}
+
+/// A host, perhaps with a port, of characters that mean nothing to either program.
+pub(crate) fn host_and_port(text: &str) -> Option<Authority> {
+    let is_plain =
+        |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '[' | ']');
+    let authority: Authority = text.chars().all(is_plain).then(|| text.parse().ok())??;
+    (!authority.host().is_empty()).then_some(authority)
 }
 
 /// The repositories that have ports, by port.
@@ -445,7 +450,7 @@ impl Plan<'_> {
         match description.method {
             Method::Port => {
                 let others = description.repositories.iter().filter(|it| it.docker_port.is_none());
-                lines.extend(listed("Without a port of their own (`docker_port`): ", others));
+                lines.extend(listed("Without a port of their own (`docker-port`): ", others));
             }
             Method::Path => {
                 let old = description.repositories.iter().filter(|it| it.speaks == DockerApiVersion::V1);

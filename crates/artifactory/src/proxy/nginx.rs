@@ -67,28 +67,30 @@ fn server(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
             "What clients asked for, in the proxy's words: what they say of it themselves is dropped.",
         );
         text.line(format_args!("proxy_set_header Host {host};"));
-        text.line(format_args!("proxy_set_header X-Artifactory-Override-Base-Url https://{host}{context};"));
         text.line("proxy_set_header X-Forwarded-Proto https;");
         text.line(format_args!("proxy_set_header X-Forwarded-Host {host};"));
         text.line(format_args!("proxy_set_header X-Forwarded-Port {};", site.port));
         text.line("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;");
+        text.line("proxy_set_header X-Artifactory-Override-Base-Url $base_url;");
         for header in ["X-Forwarded-Prefix", "Forwarded", "Connection"] {
             text.line(format_args!("proxy_set_header {header} \"\";"));
         }
+        text.line("set $base_url \"\";");
         text.line("proxy_cookie_path ~*^/.* /;");
         if site.is_v1_alone() {
             text.line("proxy_hide_header Docker-Distribution-Api-Version;");
         }
         text.gap();
         let pass = format!("proxy_pass http://{};", description.upstream);
+        let base_url = format!("https://{host}{context}");
         match &site.root {
-            Root::Repository(repository) => locations(text, site, context, repository.key.as_str()),
-            Root::Subdomain { .. } => locations(text, site, context, FOUND),
-            Root::Unbound => {
-                for location in ["= /_ping", "= /v2", "/v1/", "/v2/"] {
-                    text.line(format_args!("location {location} {{ {pass} }}"));
-                }
+            Root::Repository(repository) => {
+                locations(text, site, &base_url, &format!("{context}/api/docker/{}", repository.key));
             }
+            Root::Subdomain { .. } => {
+                locations(text, site, &base_url, &format!("{context}/api/docker/{FOUND}"));
+            }
+            Root::Unbound => text.line(format_args!("location ~ ^/(v1|v2|_ping)(/|$) {{ {pass} }}")),
         }
         text.line(format_args!("location {context}/ {{ {pass} }}"));
         if !context.is_empty() {
@@ -97,19 +99,20 @@ fn server(text: &mut Text, plan: &Plan<'_>, site: &Site<'_>) {
     });
 }
 
-/// The paths of the Docker protocols, as those of one repository.
-fn locations(text: &mut Text, site: &Site<'_>, context: &str, key: &str) {
-    let to = format!("{context}/api/docker/{key}");
-    if site.is_v1_alone() {
-        text.comment("docker 1.10 and later try V1 where this is 404, without the V2 API's header and a demand to log in.");
-        text.line("location = /v2 { return 404; }");
-        text.line("location /v2/ { return 404; }");
-    } else {
-        text.line(format_args!("location = /v2 {{ rewrite ^ {to}/v2/ last; }}"));
-        text.line(format_args!("location /v2/ {{ rewrite ^/(.*)$ {to}/$1 last; }}"));
-    }
+/// The paths of the Docker protocols, as those of one repository, which are below `to`.
+fn locations(text: &mut Text, site: &Site<'_>, base_url: &str, to: &str) {
+    let versions = if site.is_v1_alone() { "v1" } else { "v[12]" };
+    text.block(format_args!("location ~ ^/{versions}(/|$) {{"), "}", |text| {
+        text.line(format_args!("set $base_url {base_url};"));
+        text.line(format_args!("rewrite ^/(.*)$ {to}/$1 last;"));
+    });
     text.line(format_args!("location = /_ping {{ rewrite ^ {to}/v1/_ping last; }}"));
-    text.line(format_args!("location /v1/ {{ rewrite ^/(.*)$ {to}/$1 last; }}"));
+    if site.is_v1_alone() {
+        text.comment(
+            "docker 1.10 and later try V1 where this is 404, without the V2 API's header and a demand to log in.",
+        );
+        text.line("location ~ ^/v2(/|$) { return 404; }");
+    }
 }
 
 fn listens(plan: &Plan<'_>, port: u16, options: &str) -> Vec<String> {

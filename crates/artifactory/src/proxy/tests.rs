@@ -36,7 +36,7 @@ fn part<'t>(text: &'t str, heading: &str) -> &'t str {
 fn every_port_is_a_server_of_its_repository() {
     let text = description(Method::Port).write(Program::Nginx).unwrap();
     assert_eq!(text.matches("\nserver {").count(), 3, "{text}");
-    assert!(text.contains("# Without a port of their own (`docker_port`): unbound."), "{text}");
+    assert!(text.contains("# Without a port of their own (`docker-port`): unbound."), "{text}");
     for (heading, port, host, key) in [
         ("registry.example", 443, "$host", "docker-local"),
         ("registry.example:444", 444, "$host:444", "legacy"),
@@ -48,18 +48,19 @@ fn every_port_is_a_server_of_its_repository() {
             format!("listen [::]:{port} ssl http2;"),
             "server_name registry.example;".to_owned(),
             format!("proxy_set_header Host {host};"),
-            format!("proxy_set_header X-Artifactory-Override-Base-Url https://{host}/artifactory;"),
+            "proxy_set_header X-Artifactory-Override-Base-Url $base_url;".to_owned(),
+            format!("set $base_url https://{host}/artifactory;"),
             format!("proxy_set_header X-Forwarded-Port {port};"),
-            format!("location /v1/ {{ rewrite ^/(.*)$ /artifactory/api/docker/{key}/$1 last; }}"),
+            format!("rewrite ^/(.*)$ /artifactory/api/docker/{key}/$1 last;"),
             format!("location = /_ping {{ rewrite ^ /artifactory/api/docker/{key}/v1/_ping last; }}"),
             "location /artifactory/ { proxy_pass http://127.0.0.1:5000; }".to_owned(),
         ] {
             assert!(part.lines().any(|it| it.trim() == line), "{line} is not in {part}");
         }
         let is_v1 = key == "legacy";
-        let v2 = format!("location /v2/ {{ rewrite ^/(.*)$ /artifactory/api/docker/{key}/$1 last; }}");
-        assert_eq!(part.contains(&v2), !is_v1, "{part}");
-        assert_eq!(part.contains("location /v2/ { return 404; }"), is_v1, "{part}");
+        assert_eq!(part.contains("location ~ ^/v[12](/|$) {"), !is_v1, "{part}");
+        assert_eq!(part.contains("location ~ ^/v1(/|$) {"), is_v1, "{part}");
+        assert_eq!(part.contains("location ~ ^/v2(/|$) { return 404; }"), is_v1, "{part}");
         assert_eq!(part.contains("proxy_hide_header Docker-Distribution-Api-Version;"), is_v1, "{part}");
     }
 
@@ -87,11 +88,19 @@ fn every_port_is_a_server_of_its_repository() {
 }
 
 #[test]
+fn the_documentation_shows_what_is_written() {
+    const DOCUMENTATION: &str = include_str!("../../../../docs/reverse-proxies.md");
+    let text = description(Method::Port).write(Program::Nginx).unwrap();
+    let legacy = part(&text, "registry.example:444").trim_end();
+    assert!(DOCUMENTATION.contains(&format!("```nginx\n{legacy}\n```")), "write it into the page:\n{legacy}");
+}
+
+#[test]
 fn the_port_for_https_is_the_registrys_own_where_no_repository_has_it() {
     let mut description = description(Method::Port);
     description.repositories[0].docker_port = None;
     for (program, line) in [
-        (Program::Nginx, "location /v2/ { proxy_pass http://127.0.0.1:5000; }"),
+        (Program::Nginx, "location ~ ^/(v1|v2|_ping)(/|$) { proxy_pass http://127.0.0.1:5000; }"),
         (Program::Apache, "ProxyPass /v2 http://127.0.0.1:5000/v2 retry=0 nocanon"),
     ] {
         let text = description.write(program).unwrap();
@@ -109,10 +118,7 @@ fn subdomains_that_need_it_are_servers_of_their_own() {
     assert_eq!(names, ["registry.example;", "team.a.registry.example;", "legacy.registry.example;", rest]);
     assert!(part(&text, "team.a.registry.example").contains("/artifactory/api/docker/Team.A/$1"), "{text}");
     let rest = part(&text, "KEY.registry.example");
-    assert!(
-        rest.contains("location /v2/ { rewrite ^/(.*)$ /artifactory/api/docker/$repository/$1 last; }"),
-        "{rest}"
-    );
+    assert!(rest.contains("rewrite ^/(.*)$ /artifactory/api/docker/$repository/$1 last;"), "{rest}");
 
     let text = description.write(Program::Apache).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("Server")).collect();
@@ -184,7 +190,7 @@ fn what_can_be_no_configuration_is_refused() {
         let error = refused(&|it| it.key = bad.to_owned());
         assert_eq!(error, DescriptionError::Path { what: "key", path: bad.to_owned() });
     }
-    for bad in ["", "localhost", "http://a:1", "a:b", "a:1/x", "u@a:1"] {
+    for bad in ["", "localhost", "http://a:1", "a:b", "a:1/x", "u@a:1", "a;b:1", "a{:1", "a'b:1", ":1"] {
         let error = refused(&|it| it.upstream = bad.to_owned());
         assert_eq!(error, DescriptionError::Upstream(bad.to_owned()));
     }
@@ -207,18 +213,21 @@ fn what_can_be_no_configuration_is_refused() {
     assert!(matches!(refused(&address), DescriptionError::AddressHasNoSubdomains(_)));
 }
 
+/// Characters that mean something to a program, between some that don't.
+const STRANGE: &str = "[a-z]{0,2}([a-z.;{}$#\"'\\\\ \n<>%/@:&|-]|[ -~]){0,2}[a-z]{0,2}";
+
 proptest! {
     /// Whatever somebody puts into a description, no directive comes of it that is not ours.
     #[test]
     fn texts_of_a_description_stay_within_their_directive(
-        name in "[ -~\n]{0,12}", path in "/[ -~\n]{0,12}", upstream in "[ -~\n]{0,8}:[0-9]{1,4}", context in "/[ -~\n]{0,8}",
+        name in STRANGE, path in STRANGE, upstream in STRANGE, context in STRANGE,
     ) {
         let sound = description(Method::Port);
         for changed in [
             Description { server_name: name, ..sound.clone() },
-            Description { certificate: path.clone(), key: path, ..sound.clone() },
-            Description { upstream, ..sound.clone() },
-            Description { context, ..sound.clone() },
+            Description { certificate: format!("/{path}"), key: format!("/{path}"), ..sound.clone() },
+            Description { upstream: format!("{upstream}:1"), ..sound.clone() },
+            Description { context: format!("/{context}"), ..sound.clone() },
         ] {
             for program in [Program::Nginx, Program::Apache] {
                 let Ok(text) = changed.write(program) else { continue };

@@ -186,7 +186,7 @@ impl fmt::Display for Guide {
             }
             None => writeln!(
                 f,
-                "# No docker client reaches it as the registry is configured: give it a port (`docker_port`), a \
+                "# No docker client reaches it as the registry is configured: give it a port (`docker-port`), a \
                  listener or a host."
             )?,
         }

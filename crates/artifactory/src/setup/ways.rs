@@ -36,12 +36,7 @@ impl Address {
 
     /// The address of a host, perhaps with a port; else it is the port of http or https.
     pub fn parse(host: &str, secure: bool) -> Option<Address> {
-        let authority: http::uri::Authority = host.parse().ok()?;
-        let is_host =
-            |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '[' | ']');
-        if !host.chars().all(is_host) || authority.host().is_empty() {
-            return None;
-        }
+        let authority = proxy::host_and_port(host)?;
         let has_port = authority.host() != host;
         let port = match authority.port_u16() {
             Some(port) => port,

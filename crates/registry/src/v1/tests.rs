@@ -543,10 +543,9 @@ async fn the_protocols_of_a_repository_change_while_its_tags_can_follow() {
         let change = RepositoryChange { docker_api_version: Some(version), ..RepositoryChange::default() };
         registry.configure_repository(&world.ann, key(), change).await
     };
-    let spoken = |key: &RepoKey| registry.hosted().unwrap().get(key).map(|found| found.docker_api_version);
-    assert_eq!(spoken(key()), Some(DockerApiVersion::V1));
+    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
     set(DockerApiVersion::V2).await.unwrap();
-    assert_eq!(spoken(key()), Some(DockerApiVersion::V2));
+    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V2));
     push_v2(registry, &name("a"), "t", &[]).await;
     set(DockerApiVersion::Both).await.unwrap();
     set(DockerApiVersion::V1).await.unwrap();
@@ -555,8 +554,8 @@ async fn the_protocols_of_a_repository_change_while_its_tags_can_follow() {
     world.push("a", "u", &[1, 2]).await;
     let refused = set(DockerApiVersion::Both).await;
     assert!(matches!(refused, Err(Error::TagsPointAtImages { .. })), "{refused:?}");
-    assert_eq!(spoken(key()), Some(DockerApiVersion::V1));
-    assert_eq!(spoken(&"never".parse().unwrap()), None);
+    assert_eq!(registry.docker_api_version(key()).unwrap(), Some(DockerApiVersion::V1));
+    assert_eq!(registry.docker_api_version(&"never".parse().unwrap()).unwrap(), None);
 }
 
 #[tokio::test]

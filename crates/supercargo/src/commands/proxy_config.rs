@@ -10,8 +10,8 @@ use super::place::{Backend, Place};
 use crate::failure::Failure;
 use crate::{output, reached};
 
-/// Prints the configuration of nginx or Apache httpd, for all repositories. What is not said here is as [proxy] in the
-/// server's configuration says.
+/// Prints the configuration of nginx or Apache httpd, for all repositories. What is not said here is as the section
+/// proxy of the server's configuration says.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  supercargo proxy-config nginx --server http://127.0.0.1:5000\n  \
     supercargo proxy-config apache --server-name registry.example --method subdomain \\\n    \

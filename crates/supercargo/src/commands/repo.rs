@@ -194,6 +194,8 @@ impl Settings {
             sparse_index: self.sparse_index,
             login: self.login,
             verify_tarsum: self.verify_tarsum,
+            docker_port: self.docker_port,
+            blacked_out: self.blacked_out,
             rules: RulesChange {
                 immutable_tags: self.immutable_tags.as_deref().map(<[_]>::to_vec),
                 media_types: self.media_types.as_deref().map(<[_]>::to_vec),
@@ -203,8 +205,6 @@ impl Settings {
                 quota: self.quota,
                 name_quotas: self.name_quotas.as_deref().map(<[_]>::to_vec),
             },
-            docker_port: self.docker_port,
-            blacked_out: self.blacked_out,
             max_unique_tags: self.max_unique_tags,
             includes: self.includes.as_deref().map(<[_]>::to_vec),
             excludes: self.excludes.as_deref().map(<[_]>::to_vec),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use supercargo_access::oidc::{Provider, ProviderSettings};
+use supercargo_artifactory::DEFAULT_CONTEXT;
 use supercargo_model::RepoKey;
 use supercargo_registry::{FIRST_REPOSITORY, GcPolicy, Options, WriterOptions};
 use supercargo_workers::Schedule;
@@ -272,7 +273,7 @@ impl Default for Config {
             },
             #[expect(clippy::expect_used, reason = "a constant that a test parses")]
             artifactory: Artifactory {
-                context: "/artifactory".parse().expect("the default context is a path"),
+                context: DEFAULT_CONTEXT.parse().expect("the default context is a path"),
             },
             tls: Tls::default(),
             log: Log { format: LogFormat::Auto, level: "info".to_owned() },

@@ -264,7 +264,13 @@ impl App {
             Way::Other => {}
             Way::NoRepository { key, path } => return Err(Box::new(no_repository(&key, path, request))),
             Way::Protocol { mut mount, path: led_to, by } => {
-                mount.prefix.insert_str(0, if by == By::Path { &context } else { prefix.as_str() });
+                if by == By::Path && base_url.is_some() {
+                    // A proxy that says so has put the repository's path before one at its own root: clients of docker's
+                    // protocols know no prefix, and go on where they began.
+                    mount.prefix.clear();
+                } else {
+                    mount.prefix.insert_str(0, if by == By::Path { &context } else { prefix.as_str() });
+                }
                 extensions.insert(mount);
                 if led_to != path {
                     // A path without a part of it is one.

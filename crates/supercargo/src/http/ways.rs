@@ -8,8 +8,6 @@ use std::borrow::Cow;
 
 use hyper::http::uri::Authority;
 use percent_encoding::percent_decode_str;
-use supercargo_artifactory::is_beside_the_protocols;
-use supercargo_eventlog::DockerApiVersion;
 use supercargo_http::{Mount, SharedRoot, mount};
 use supercargo_model::RepoKey;
 use supercargo_registry::{Hosted, Scheme};
@@ -127,10 +125,10 @@ impl Ways {
         let rest = below.strip_prefix(API_DOCKER)?;
         let (key, path) = rest.split_at(rest.find('/')?);
         let key = percent_decode_str(key).decode_utf8_lossy();
-        let known = RepoKey::parse(&key).ok().and_then(|key| hosted.get(&key));
-        let has_v2 = known.is_none_or(|known| known.docker_api_version != DockerApiVersion::V1);
-        let is_beside = is_beside_the_protocols(below.trim_start_matches('/'), has_v2);
-        (is_protocols(path) && !is_beside).then_some((key, path))
+        let found = RepoKey::parse(&key).ok().and_then(|key| hosted.get(&key));
+        let speaks_v1_alone = found.is_some_and(|found| found.speaks_v1() && !found.speaks_v2());
+        let beside = supercargo_artifactory::is_beside_the_protocols(&below[1..], !speaks_v1_alone);
+        (is_protocols(path) && !beside).then_some((key, path))
     }
 
     /// The repository that the host, the listener or the port says, or what stands in a subdomain in a key's place.
@@ -202,7 +200,7 @@ fn subdomain<'a>(host: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use supercargo_eventlog::RepositoryConfig;
+    use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
 
     use super::*;
 
@@ -210,13 +208,15 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Repositories `local`, `team-a`, `Team.B`, `ported` at port 444, and `old`, which speaks V1.
+    /// Repositories `local`, `team-a`, `Team.B`, `old`, which speaks V1 alone, and `ported`, at port 444.
     fn hosted() -> Hosted {
         let plain = |text| (key(text), RepositoryConfig::default());
         let ported = RepositoryConfig { docker_port: Some(444), ..RepositoryConfig::default() };
-        let v1 = RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..RepositoryConfig::default() };
-        let special = [(key("ported"), ported), (key("old"), v1)];
-        [plain("local"), plain("team-a"), plain("Team.B")].into_iter().chain(special).collect()
+        let old =
+            RepositoryConfig { docker_api_version: DockerApiVersion::V1, ..RepositoryConfig::default() };
+        let all =
+            [plain("local"), plain("team-a"), plain("Team.B"), (key("old"), old), (key("ported"), ported)];
+        all.into_iter().collect()
     }
 
     fn ways() -> Ways {
@@ -260,10 +260,11 @@ mod tests {
                     "team-a /api/docker/team-a/v2/a/tags/list Path",
                 ),
                 ("/artifactory/api/docker/Team.B/v1/_ping", "Team.B /api/docker/Team.B/v1/_ping Path"),
+                ("/artifactory/api/docker/team-a/v2/_catalog", "team-a /api/docker/team-a/v2/_catalog Path"),
+                ("/artifactory/api/docker/old/v2/", "old /api/docker/old/v2/ Path"),
                 ("/artifactory/api/docker/team-a/_ping", "team-a /api/docker/team-a/_ping Path"),
                 ("/artifactory/api/docker/none/v2", "none /api/docker/none/v2 Path"),
                 ("/artifactory/api/docker/old/v2/a/manifests/x", "old /api/docker/old/v2/a/manifests/x Path"),
-                ("/artifactory/api/docker/team-a/v2/_catalog", "team-a /api/docker/team-a/v2/_catalog Path"),
                 ("/artifactory/api/docker/team%2Da/v1/x", "team-a /api/docker/team-a/v1/x Path"),
                 ("/artifactory/api/docker/a_b/v2/", "no \"a_b\" /v2/"),
                 ("/artifactory/api/docker//v1/", "no \"\" /v1/"),
@@ -287,9 +288,8 @@ mod tests {
             "/artifactory/api/docker/team-a/v1/promote",
             "/artifactory/api/docker/team-a/v2/promote",
             "/artifactory/api/docker/team-a/v1/migrate",
-            // V2 clients never ask this of it.
             "/artifactory/api/docker/old/v2/_catalog",
-            "/artifactory/api/docker/old/v2/a/b/tags/list",
+            "/artifactory/api/docker/old/v2/a/tags/list",
             "/artifactory/api/storage/team-a",
             "/artifactoryx/api/docker/team-a/v2/",
             "/api/supercargo/v1/log",
