@@ -20,7 +20,7 @@ packages=(
     # An authority to ask for certificates, made for tests.
     pebble
     # Tools of the scripts and tests; build-essential is the linker that Rust needs.
-    apache2-utils jq openssl build-essential ca-certificates procps util-linux
+    python3 python3-venv apache2-utils jq openssl build-essential ca-certificates procps util-linux
 )
 
 as_root() {
@@ -58,4 +58,15 @@ fi
 if ! command -v cargo-deny >/dev/null && [ ! -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo-deny" ]; then
     echo "installing: cargo-deny"
     cargo install cargo-deny --locked
+fi
+
+# Clients of Artifactory, in an environment of their own. Its stamp says from which list it was made.
+requirements=$(dirname "$0")/../tests/python/requirements.txt
+python=${XDG_CACHE_HOME:-$HOME/.cache}/supercargo-tests/python
+if ! cmp --silent "$requirements" "$python/requirements.txt"; then
+    echo "installing: $(grep --count '^[a-z].*==' "$requirements") Python packages"
+    rm -rf "$python"
+    python3 -m venv "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$requirements"
+    cp "$requirements" "$python/requirements.txt"
 fi

@@ -20,7 +20,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use supercargo_access::{Authority, Passwords};
@@ -115,9 +115,7 @@ pub fn router(registry: Arc<Registry>, authority: Option<Arc<Authority>>) -> Rou
 }
 
 async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD)
-        && request.headers().contains_key(header::ORIGIN)
-    {
+    if supercargo_http::request::is_of_a_foreign_page(request.method(), request.headers()) {
         let message = "requests from pages of other origins are not taken";
         return Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response();
     }

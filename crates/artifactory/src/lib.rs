@@ -121,6 +121,10 @@ impl Surface {
         let path = parts.uri.path().strip_prefix(self.settings.context.as_str()).unwrap_or_default();
         let path = path.strip_prefix('/').unwrap_or(path);
         let route = Route::parse(&parts.method, path, parts.uri.query())?;
+        if request::is_of_a_foreign_page(&parts.method, &parts.headers) {
+            let message = "requests from pages of other origins are not taken";
+            return Err(Failure::new(Code::Forbidden).message(message));
+        }
         let mut admitted = self.admit(&parts, &route).await?;
         let body = body.read_whole(&parts.headers, BODY_BYTES_MAX).await?;
         if !body.is_empty() {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::request::Parts;
 use http::uri::Authority as HostAndPort;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use supercargo_eventlog::event::ORIGIN_TEXT_BYTES_MAX;
 use supercargo_eventlog::{Actor, Api, Origin};
 use supercargo_registry::{Caller, ForwardedHost, Peer, Scheme};
@@ -43,6 +43,12 @@ fn origin_text(value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes());
     let end = text.floor_char_boundary(ORIGIN_TEXT_BYTES_MAX);
     text[..end].to_owned()
+}
+
+/// Whether a web page of another origin wants something changed, in the name of whoever looks at it. Programs send no
+/// `Origin`.
+pub fn is_of_a_foreign_page(method: &Method, headers: &HeaderMap) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD) && headers.contains_key(header::ORIGIN)
 }
 
 /// What the client speaks, to the server or to the proxy before it.

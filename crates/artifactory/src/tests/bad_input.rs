@@ -29,6 +29,16 @@ async fn methods_that_a_path_does_not_have_are_named_in_allow() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_change_nothing() {
+    let fixture = Fixture::open(DockerApiVersion::V2).await;
+    let origin = [("origin", "http://evil.example"), ("content-type", "text/plain")];
+    let body = r#"{"rclass":"local"}"#;
+    let refused = fixture.send("PUT", "api/repositories/new", &origin, body).await;
+    assert_eq!((refused.error().0, fixture.records()), (403, 1));
+    assert_eq!(fixture.send("GET", "api/system/ping", &origin, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_refused_before_it_is_read() {
     let fixture = Fixture::open(DockerApiVersion::V2).await;
     let refused = fixture.put_as("", "PUT", "api/repositories/x", vec![b' '; 2 * 1024 * 1024]).await;

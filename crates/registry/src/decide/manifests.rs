@@ -1,5 +1,7 @@
 //! Manifests and tags: pushed, moved, deleted.
 
+use std::collections::HashSet;
+
 use supercargo_eventlog::Event;
 use supercargo_model::{Digest, Manifest, Reference, RepoKey, RepoName, Tag, media_type, tree};
 use supercargo_projections::Rows;
@@ -126,7 +128,7 @@ pub(super) fn config_read(
 }
 
 /// The deletion of the tags that a name has too many of, once `events` have set some: the oldest go, and none of those
-/// that are set now.
+/// that are set now. Those that `events` delete are gone already.
 pub(super) fn beyond_the_limit(
     view: &mut impl Rows,
     key: &RepoKey,
@@ -135,16 +137,19 @@ pub(super) fn beyond_the_limit(
     max: u32,
     events: &[Event],
 ) -> Vec<Event> {
-    let set: Vec<&Tag> = events
-        .iter()
-        .filter_map(|event| match event {
-            Event::TagSet { tag, .. } => Some(tag),
-            _ => None,
-        })
-        .collect();
-    let Some(id) = id.filter(|_| max > 0 && !set.is_empty()) else { return Vec::new() };
+    let Some(id) = id.filter(|_| max > 0) else { return Vec::new() };
+    let of_name =
+        || events.iter().filter(|event| event.repository() == Some(key) && event.name() == Some(name));
+    let set: HashSet<&Tag> =
+        of_name().filter(|event| matches!(event, Event::TagSet { .. })).filter_map(Event::tag).collect();
+    if set.is_empty() {
+        return Vec::new();
+    }
+    let gone: HashSet<&Tag> =
+        of_name().filter(|event| matches!(event, Event::TagDeleted { .. })).filter_map(Event::tag).collect();
     let tags = view.scan_prefix::<Tags>(&prefix::tags(id), None, usize::MAX);
-    let mut others: Vec<_> = tags.into_iter().filter(|((_, tag), _)| !set.contains(&tag)).collect();
+    let is_other = |tag: &Tag| !set.contains(tag) && !gone.contains(tag);
+    let mut others: Vec<_> = tags.into_iter().filter(|((_, tag), _)| is_other(tag)).collect();
     let kept = (max as usize).saturating_sub(set.len());
     let surplus = others.len().saturating_sub(kept);
     others.sort_by_key(|(_, row)| row.seq);

@@ -7,7 +7,7 @@ use supercargo_admin::api::{
 };
 use supercargo_admin::ops;
 use supercargo_eventlog::{DockerApiVersion, LoginMethod, NameQuota, RepositoryConfig};
-use supercargo_model::{ParseError, Pattern, RepoKey, RepoName};
+use supercargo_model::{ParseError, PathPattern, Pattern, RepoKey, RepoName};
 use supercargo_registry::RepositoryInfo;
 
 use super::place::{Backend, Place, caller};
@@ -92,13 +92,25 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "true|false")]
     verify_tarsum: Option<bool>,
 
-    /// The port by which clients ask for it, of a listener or of a proxy before it; 0 for none.
+    /// The port by which docker clients ask for it; 0 for none.
     #[arg(long, value_name = "PORT")]
     docker_port: Option<u16>,
 
-    /// Whether it is out of use: what it holds is kept, and not served.
+    /// Whether it is out of use: what it holds is kept, and docker clients are told that it is not there.
     #[arg(long, value_name = "true|false")]
     blacked_out: Option<bool>,
+
+    /// How many tags a name may have: as one is set beyond that, the oldest others go; 0 for any number.
+    #[arg(long, value_name = "TAGS")]
+    max_unique_tags: Option<u32>,
+
+    /// Paths of the tree that may be pushed to: patterns separated by commas, such as `team-a/**`; "" for all.
+    #[arg(long, value_name = "PATTERNS", value_parser = path_patterns)]
+    includes: Option<PathPatterns>,
+
+    /// Paths of the tree that may not be pushed to: patterns separated by commas; "" for none.
+    #[arg(long, value_name = "PATTERNS", value_parser = path_patterns)]
+    excludes: Option<PathPatterns>,
 
     /// Tags that don't move once they are set: patterns separated by commas, such as `v*,release-*`; "" for none.
     #[arg(long, value_name = "PATTERNS", value_parser = patterns)]
@@ -131,6 +143,7 @@ pub(crate) struct Settings {
 }
 
 type Patterns = Arc<[Pattern]>;
+type PathPatterns = Arc<[PathPattern]>;
 type NameQuotas = Arc<[NameQuota]>;
 
 /// What stands between commas.
@@ -140,6 +153,10 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 fn patterns(text: &str) -> Result<Patterns, ParseError> {
     parts(text).map(Pattern::parse).collect()
+}
+
+fn path_patterns(text: &str) -> Result<PathPatterns, ParseError> {
+    PathPattern::parse_list(text).map(PathPatterns::from)
 }
 
 fn name_quotas(text: &str) -> Result<NameQuotas, String> {
@@ -188,7 +205,10 @@ impl Settings {
                 quota: self.quota,
                 name_quotas: self.name_quotas.as_deref().map(<[_]>::to_vec),
             },
-            ..RepositoryChange::default()
+            max_unique_tags: self.max_unique_tags,
+            includes: self.includes.as_deref().map(<[_]>::to_vec),
+            excludes: self.excludes.as_deref().map(<[_]>::to_vec),
+            attributes: None,
         }
     }
 }
@@ -277,6 +297,8 @@ fn whole(repository: &RepositoryInfo) -> String {
     let rules = &config.rules;
     let patterns =
         |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>().join(", ");
+    let paths =
+        |patterns: &[PathPattern]| patterns.iter().map(PathPattern::as_str).collect::<Vec<_>>().join(", ");
     let limit = |limit: Option<u64>| limit.map(show::size).unwrap_or_default();
     let name_quotas =
         rules.name_quotas.iter().map(|quota| format!("{}={}", quota.names, show::size(quota.bytes)));
@@ -287,8 +309,14 @@ fn whole(repository: &RepositoryInfo) -> String {
         ("sparse index", config.sparse_index.to_string()),
         ("login", spelled(&config.login)),
         ("verify tarsum", if config.verify_tarsum { "true".to_owned() } else { String::new() }),
-        ("docker port", config.docker_port.map_or_else(String::new, |port| port.to_string())),
+        ("docker port", config.docker_port.map(|port| port.to_string()).unwrap_or_default()),
         ("blacked out", if config.blacked_out { "true".to_owned() } else { String::new() }),
+        (
+            "most tags",
+            if config.max_unique_tags > 0 { config.max_unique_tags.to_string() } else { String::new() },
+        ),
+        ("includes", paths(&config.includes)),
+        ("excludes", paths(&config.excludes)),
         ("immutable tags", patterns(&rules.immutable_tags)),
         ("media types", patterns(&rules.media_types)),
         ("artifact types", patterns(&rules.artifact_types)),
