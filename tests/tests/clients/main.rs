@@ -8,3 +8,4 @@ mod docker;
 mod large;
 mod podman_and_buildah;
 mod skopeo;
+mod tree;
