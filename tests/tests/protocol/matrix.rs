@@ -389,6 +389,31 @@ fn administration_rows() -> Vec<Row> {
         row("GET /repositories/{key}/inspect", |_| {
             json("GET", "/repositories/docker-local/inspect?name=team/web&reference=v1", "")
         }),
+        row("GET /repositories/{key}/tree", |_| json("GET", "/repositories/docker-local/tree?path=team", "")),
+        row("DELETE /repositories/{key}/tree", |world| {
+            let name = world.fresh("team/folder");
+            world.push(&name);
+            json("DELETE", &format!("/repositories/docker-local/tree?path={name}"), "")
+        }),
+        row("GET /repositories/{key}/item", |_| {
+            json("GET", "/repositories/docker-local/item?path=team/web/v1", "")
+        }),
+        row("PATCH /repositories/{key}/properties", |_| {
+            let said = r#"{"path":"team/web/v1","set":{"qa":["yes"]}}"#;
+            json("PATCH", "/repositories/docker-local/properties", said)
+        }),
+        row("POST /repositories/{key}/promote", |world| {
+            let to_tag = world.fresh("promoted");
+            let wanted =
+                format!(r#"{{"to":"docker-local","name":"team/web","tag":"v1","to_tag":"{to_tag}"}}"#);
+            json("POST", "/repositories/docker-local/promote", &wanted)
+        }),
+        row("POST /repositories/{key}/migrate", |world| {
+            let old = world.fresh("old");
+            let settings = r#"{"docker-api-version":"V1"}"#;
+            world.admin("PUT", &format!("/repositories/{old}"), settings, 201);
+            json("POST", &format!("/repositories/{old}/migrate"), r#"{"to":"docker-local"}"#)
+        }),
         row("POST /search", |_| json("POST", "/search", r#"{"condition":{"all":[]},"limit":1}"#)),
         row("GET /users", |_| json("GET", "/users", "")),
         row("GET /users/NAME", |_| json("GET", "/users/reader", "")),
