@@ -380,6 +380,19 @@ fn administration_rows() -> Vec<Row> {
             world.push(&name);
             json("DELETE", &format!("/repositories/docker-local/names?name={name}"), "")
         }),
+        row("GET /repositories/{key}/tree", |_| json("GET", "/repositories/docker-local/tree?path=team", "")),
+        row("DELETE /repositories/{key}/tree", |world| {
+            let name = world.fresh("team/gone");
+            world.push(&name);
+            json("DELETE", &format!("/repositories/docker-local/tree?path={name}"), "")
+        }),
+        row("GET /repositories/{key}/item", |_| {
+            json("GET", "/repositories/docker-local/item?path=team/web", "")
+        }),
+        row("PATCH /repositories/{key}/properties", |_| {
+            let change = r#"{"path":"team/web","set":{"state":["good"]}}"#;
+            json("PATCH", "/repositories/docker-local/properties", change)
+        }),
         row("GET /repositories/{key}/tags", |_| {
             json("GET", "/repositories/docker-local/tags?name=team/web", "")
         }),
