@@ -282,17 +282,25 @@ impl<R: Rows> Deletion<'_, R> {
 
     /// The folders at or below the path that are empty now, or will be. Those that are not stay.
     fn folders(&mut self) {
-        let mut start = Vec::new();
-        Folders::write_key(&(self.key.clone(), format!("{}/", self.path)), &mut start);
-        start.pop();
-        let below = self.view.scan::<Folders>(&start, &prefix_end(&start), usize::MAX);
-        let below = below.into_iter().map(|((_, path), _)| path);
-        // Those of manifests without tags go with their manifests.
-        let mut paths: Vec<String> = below.filter(|path| !path.contains(':')).collect();
-        paths.push(self.path.as_str().to_owned());
-        paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
-        for paths in paths.chunks(PRUNED_PATHS_MAX) {
-            self.events.push(Event::FoldersPruned { repository: self.key.clone(), paths: paths.to_vec() });
-        }
+        self.events.extend(pruned(self.view, self.key, self.path));
     }
+}
+
+/// The pruning of all folders at or below a path that are empty, or will be once what is in them is gone.
+pub(super) fn pruned(view: &mut impl Rows, key: &RepoKey, path: &TreePath) -> Vec<Event> {
+    let begin = if path.is_root() { String::new() } else { format!("{path}/") };
+    let mut start = Vec::new();
+    Folders::write_key(&(key.clone(), begin), &mut start);
+    // The key ends the path, and others go on.
+    start.pop();
+    let below = view.scan::<Folders>(&start, &prefix_end(&start), usize::MAX);
+    let below = below.into_iter().map(|((_, path), _)| path);
+    // Those of manifests without tags go with their manifests.
+    let mut paths: Vec<String> = below.filter(|path| !path.contains(':')).collect();
+    if !path.is_root() {
+        paths.push(path.as_str().to_owned());
+    }
+    paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+    let pruned = |paths: &[String]| Event::FoldersPruned { repository: key.clone(), paths: paths.to_vec() };
+    paths.chunks(PRUNED_PATHS_MAX).map(pruned).collect()
 }
