@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use supercargo_eventlog::RedbLog;
+use supercargo_eventlog::{RedbLog, V1Image};
 use supercargo_model::tree::{
     IMAGE_JSON, IMAGE_LAYER, INDEX, MANIFEST, V1_TAG, blob_file, image_folder, tag_folder, untagged_folder,
     v1_folder, v1_tag_folder,
@@ -14,9 +14,9 @@ use supercargo_model::tree::{
 use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, media_type};
 use supercargo_projections::tables::{
-    BlobsByMd5, BlobsBySha1, Folders, Holders, Images, ImagesById, LabelValues, Manifests, NameId, Names,
-    NamesById, Properties, PropertyValues, ReferenceKind, References, Source, Table, TagNames, TagRow, Tags,
-    prefix,
+    BlobsByMd5, BlobsBySha1, Contents, Folders, Holders, Images, ImagesById, LabelValues, Manifests, NameId,
+    Names, NamesById, Properties, PropertyValues, ReferenceKind, References, Source, Table, TagNames, TagRow,
+    Tags, prefix,
 };
 use supercargo_projections::{Snapshot, prefix_end};
 
@@ -321,13 +321,17 @@ impl Drivers<'_> {
         each: &mut Each<'_>,
     ) -> Flow {
         let row = self.snapshot.get::<Images>(&(id, *json)).map_err(Error::internal)?;
-        let Some(image) = row.map(|row| row.image.id) else { return ON };
+        let Some(V1Image { id: image, layer, .. }) = row.map(|row| row.image) else { return ON };
         let mut first = None;
         let _ = self.rows::<ImagesById>(
             &prefix::images_by_id(repository, &image),
             &[],
             |(_, _, holder), held| {
                 if held != *json || self.name(holder)?.is_none() {
+                    return ON;
+                }
+                // One that has another layer, or lacks it, does not lead to this.
+                if file == IMAGE_LAYER && !self.has_layer(holder, json, &layer)? {
                     return ON;
                 }
                 first = Some(holder);
@@ -339,6 +343,16 @@ impl Drivers<'_> {
         } else {
             ON
         }
+    }
+
+    /// Whether a name has an image with that layer.
+    fn has_layer(&self, id: NameId, json: &Digest, layer: &Digest) -> Result<bool> {
+        let row = self.snapshot.get::<Images>(&(id, *json)).map_err(Error::internal)?;
+        if row.is_none_or(|row| row.image.layer != *layer) {
+            return Ok(false);
+        }
+        let content = self.snapshot.get::<Contents>(&(id, *layer)).map_err(Error::internal)?;
+        Ok(content.is_some_and(|content| content.blob))
     }
 
     fn tags_of_image(&self, image: &ImageId, each: &mut Each<'_>) -> Flow {

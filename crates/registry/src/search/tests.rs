@@ -58,14 +58,19 @@ fn manifest(number: u8) -> Manifest {
         config: (!index).then(|| blob(digest(1, number % 3))),
         layers: if index { vec![] } else { vec![blob(digest(2, number % 2)), blob(digest(2, 2))] },
         children: if index { vec![blob(digest(0, 0)), blob(digest(0, 1))] } else { vec![] },
-        subject: None,
+        // One says something of another.
+        subject: (number == 6).then(|| digest(0, 0)),
         annotations: Vec::new(),
         signed: None,
     }
 }
 
-/// A V1 image of a number: two have the same id, and are not the same.
+/// A V1 image of a number: two have the same id, and are not the same. The last has the JSON of the first, and another
+/// layer.
 fn image(number: u8) -> V1Image {
+    if number == IMAGES - 1 {
+        return V1Image { layer: digest(2, 2), ..image(0) };
+    }
     V1Image {
         id: ImageId::from_bytes([number % 2; 32]),
         parent: None,
@@ -79,27 +84,81 @@ fn image(number: u8) -> V1Image {
     }
 }
 
+/// How many manifests and images there are.
+const MANIFESTS: u8 = 7;
+const IMAGES: u8 = 5;
+
 /// Something that happens. Numbers are taken by what there is of each.
 #[derive(Debug, Clone)]
 enum Step {
-    Manifest { repository: usize, name: usize, number: u8, tag: Option<usize> },
-    Image { repository: usize, name: usize, number: u8, tag: usize },
-    Untag { repository: usize, name: usize, tag: usize },
-    Label { config: u8, value: usize },
-    Hash { kind: u8, number: u8 },
-    Property { repository: usize, item: prop::sample::Index, key: bool, values: Vec<usize> },
+    Manifest {
+        repository: usize,
+        name: usize,
+        number: u8,
+        tag: Option<usize>,
+    },
+    Image {
+        repository: usize,
+        name: usize,
+        number: u8,
+        tag: usize,
+    },
+    Untag {
+        repository: usize,
+        name: usize,
+        tag: usize,
+    },
+    /// With all tags on it.
+    DeleteManifest {
+        repository: usize,
+        name: usize,
+        number: u8,
+    },
+    DeleteLayer {
+        repository: usize,
+        name: usize,
+        number: u8,
+    },
+    /// What a manifest is to V1 clients.
+    View {
+        repository: usize,
+        name: usize,
+        manifest: u8,
+        image: u8,
+    },
+    Label {
+        config: u8,
+        value: usize,
+    },
+    Hash {
+        kind: u8,
+        number: u8,
+    },
+    Property {
+        repository: usize,
+        item: prop::sample::Index,
+        key: bool,
+        values: Vec<usize>,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let (repository, name) = (0..REPOSITORIES.len(), 0..NAMES.len());
     let tag = 0..TAGS.len();
     prop_oneof![
-        6 => (repository.clone(), name.clone(), 0..6_u8, prop::option::weighted(0.8, tag.clone()))
+        6 => (repository.clone(), name.clone(), 0..MANIFESTS, prop::option::weighted(0.8, tag.clone()))
             .prop_map(|(repository, name, number, tag)| Step::Manifest { repository, name, number, tag }),
-        4 => (repository.clone(), name.clone(), 0..4_u8, tag.clone())
+        4 => (repository.clone(), name.clone(), 0..IMAGES, tag.clone())
             .prop_map(|(repository, name, number, tag)| Step::Image { repository, name, number, tag }),
-        1 => (repository.clone(), name, tag)
+        1 => (repository.clone(), name.clone(), tag)
             .prop_map(|(repository, name, tag)| Step::Untag { repository, name, tag }),
+        1 => (repository.clone(), name.clone(), 0..MANIFESTS)
+            .prop_map(|(repository, name, number)| Step::DeleteManifest { repository, name, number }),
+        1 => (repository.clone(), name.clone(), 0..3_u8)
+            .prop_map(|(repository, name, number)| Step::DeleteLayer { repository, name, number }),
+        1 => (repository.clone(), name, 0..MANIFESTS, 0..IMAGES).prop_map(
+            |(repository, name, manifest, image)| Step::View { repository, name, manifest, image }
+        ),
         1 => (0..3_u8, 0..VALUES.len()).prop_map(|(config, value)| Step::Label { config, value }),
         1 => (0..4_u8, 0..4_u8).prop_map(|(kind, number)| Step::Hash { kind, number }),
         3 => (repository, any::<prop::sample::Index>(), any::<bool>(), vec(0..VALUES.len(), 1..3)).prop_map(
@@ -138,6 +197,11 @@ fn records(steps: &[Step]) -> Vec<Record> {
         known.insert(folder.to_owned());
     };
     let mut later = Vec::new();
+    // A name has one image of a JSON.
+    let mut held = std::collections::BTreeMap::new();
+    let mut may_take = |at: usize, of: usize, number: u8| {
+        *held.entry((at, of, image(number).json)).or_insert(number) == number
+    };
     for step in steps {
         match step.clone() {
             Step::Manifest { repository: at, name: of, number, tag: called } => {
@@ -162,6 +226,9 @@ fn records(steps: &[Step]) -> Vec<Record> {
                 }
             }
             Step::Image { repository: at, name: of, number, tag: called } => {
+                if !may_take(at, of, number) {
+                    continue;
+                }
                 let (repository, name, image, tag) = (repository(at), name(of), image(number), tag(called));
                 let previous = tags.insert((at, of, called), image.json);
                 let digest = image.json;
@@ -178,6 +245,37 @@ fn records(steps: &[Step]) -> Vec<Record> {
                     let (repository, name, tag) = (repository(at), name(of), tag(called));
                     events.push(Event::TagDeleted { repository, name, tag, previous });
                 }
+            }
+            Step::DeleteManifest { repository: at, name: of, number } => {
+                let (repository, name, previous) = (repository(at), name(of), digest(0, number));
+                for called in 0..TAGS.len() {
+                    if tags.get(&(at, of, called)) == Some(&previous) {
+                        tags.remove(&(at, of, called));
+                        let (repository, name, tag) = (repository.clone(), name.clone(), tag(called));
+                        events.push(Event::TagDeleted { repository, name, tag, previous });
+                    }
+                }
+                events.push(Event::ManifestDeleted { repository, name, digest: previous });
+            }
+            Step::DeleteLayer { repository: at, name: of, number } => {
+                let (repository, name) = (repository(at), name(of));
+                events.push(Event::BlobDeleted { repository, name, digest: digest(2, number) });
+            }
+            Step::View { repository: at, name: of, manifest, image: number } => {
+                if !may_take(at, of, number) {
+                    continue;
+                }
+                let (repository, name, image) = (repository(at), name(of), image(number));
+                let (json, images, from) = (image.json, vec![image], None);
+                let added =
+                    Event::V1ImagesAdded { repository: repository.clone(), name: name.clone(), from, images };
+                events.push(added);
+                events.push(Event::V1ViewAdded {
+                    repository,
+                    name,
+                    manifest: digest(0, manifest),
+                    image: json,
+                });
             }
             Step::Label { config, value } => {
                 let labels = vec![("team".to_owned(), VALUES[value].to_owned())];
@@ -414,6 +512,28 @@ proptest! {
             prop_assert_eq!(sorted, expected);
         }
         registry.close();
+    }
+}
+
+/// It is kept for a while, so that it can be brought back, and nobody finds it until then.
+#[test]
+fn what_was_deleted_is_not_found() {
+    let pushed = |number, tag| Step::Manifest { repository: 0, name: 0, number, tag };
+    let untag = Step::Untag { repository: 0, name: 0, tag: 0 };
+    let steps = [pushed(0, None), pushed(1, None), pushed(5, Some(0)), pushed(6, None), untag];
+    let places = |steps: &[Step], test: Test| {
+        let (_folder, registry) = opened(steps);
+        let found = found(&registry, &query(Condition::Is(test)), 0).unwrap();
+        registry.close();
+        found
+    };
+    let has = |key: &str, value: &str| Test::Property(key.to_owned(), TextTest::equals(value));
+    // The index, what it lists, and what says something of that.
+    assert_eq!(places(&steps[..4], has("docker.repoName", "a")).len(), 4);
+    assert_eq!(places(&steps, has("docker.repoName", "a")), []);
+    assert_eq!(places(&steps, Test::Kind(KindTest::File)), []);
+    for number in [0, 1, 5, 6] {
+        assert_eq!(places(&steps, has("docker.manifest.digest", &digest(0, number).to_string())), []);
     }
 }
 
