@@ -82,6 +82,12 @@ impl Admitted {
         self.rights.as_ref().is_some_and(|rights| rights.read_nothing_in(repository))
     }
 
+    /// Whether a repository is there, for them: where they may neither read nor push anything, it is not.
+    pub(crate) fn knows(&self, repository: &RepoKey) -> bool {
+        let pushes = |rights: &Arc<Rights>| rights.write_something_in(repository);
+        !self.reads_nothing_in(repository) || self.rights.as_ref().is_none_or(pushes)
+    }
+
     /// Their eyes for the tree of a repository; none where they see nothing of it.
     pub(crate) fn eyes(&self, repository: &RepoKey) -> Option<Reach> {
         match (self.reads_nothing_in(repository), self.reads_everything_in(repository)) {

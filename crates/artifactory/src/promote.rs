@@ -1,6 +1,7 @@
 //! Promotion and migration: `POST api/docker/<key>/v1|v2/promote` and `…/v1/migrate`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Query;
@@ -13,10 +14,10 @@ use serde_json::json;
 use supercargo_http::response;
 use supercargo_model::account::Actions;
 use supercargo_model::{RepoKey, RepoName, Tag};
-use supercargo_registry::PromotionWish;
 use supercargo_registry::v1::{
     MayMigrate, MigratedTag, MigrationReport, MigrationRequest, MigrationStep, TagMigration,
 };
+use supercargo_registry::{Error, PromotionWish, Registry};
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
@@ -80,31 +81,50 @@ fn target(target: Option<RepoKey>) -> Result<RepoKey, Failure> {
     target.ok_or_else(|| Failure::invalid("targetRepo is missing: say which repository it is to come into"))
 }
 
-/// Promotes a tag, a name or, without a name, all that is in a repository.
+/// Finds both repositories, of whoever may see something of the one, and see or push something of the other: to others they
+/// are not there, and nothing more is said.
+fn check_repositories(surface: &Surface, asked: &Asked, from: &RepoKey, to: &RepoKey) -> Result<(), Failure> {
+    let (registry, admitted) = (&surface.registry, &asked.admitted);
+    for (key, known) in [(from, !admitted.reads_nothing_in(from)), (to, admitted.knows(to))] {
+        if !known {
+            return Err(Error::RepositoryUnknown(key.clone()).into());
+        }
+        registry.repository(key)?;
+    }
+    Ok(())
+}
+
+/// Promotes a tag, a name or, without a name, all that the caller sees of a repository.
 pub(crate) async fn promote(surface: &Surface, asked: &Asked, from: &RepoKey) -> Result<Response, Failure> {
     let asked_for: Promotion = body(&asked.body)?;
     let to = target(asked_for.target_repo)?;
     // As the vendor's: it is moved where nothing else is said.
     let copy = asked_for.copy.unwrap_or(false);
-    let registry = &surface.registry;
+    check_repositories(surface, asked, from, &to)?;
     let wish = PromotionWish {
         name: asked_for.docker_repository,
         to_name: asked_for.target_docker_repository,
         tag: asked_for.tag,
         to_tag: asked_for.target_tag,
     };
-    let wanted = registry.to_promote(from, wish)?;
-    registry.repository(&to)?;
-    for (name, to_name) in &wanted.names {
-        check(surface, &asked.admitted, (from, name), (&to, to_name), wanted.tag.as_ref(), copy)?;
-    }
-    registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await?;
+    let (registry, admitted) = (Arc::clone(&surface.registry), asked.admitted.clone());
+    let (source, target) = (from.clone(), to.clone());
+    // Of a whole repository this is about any number of names and tags.
+    let wanted = respond::blocking(move || {
+        let wanted = registry.to_promote(&source, wish, |name| admitted.may_read(&source, name))?;
+        for (name, to_name) in &wanted.names {
+            check(&registry, &admitted, (&source, name), (&target, to_name), wanted.tag.as_ref(), copy)?;
+        }
+        Ok(wanted)
+    });
+    let wanted = wanted.await?;
+    surface.registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await?;
     Ok(respond::text(StatusCode::OK, "Promotion ended successfully"))
 }
 
 /// Whether the caller may take from the one name, and put into the other.
 fn check(
-    surface: &Surface,
+    registry: &Registry,
     admitted: &Admitted,
     (from, name): (&RepoKey, &RepoName),
     (to, to_name): (&RepoKey, &RepoName),
@@ -112,16 +132,15 @@ fn check(
     copy: bool,
 ) -> Result<(), Failure> {
     if !admitted.may_read(from, name) {
-        let message = format!("Unable to find docker image \'{name}\'");
-        return Err(admitted.absent(from, Code::NotFound).message(message));
+        return Err(admitted.absent(from, Code::NotFound));
     }
     if (!copy && !admitted.may(from, name, Actions::DELETE)) || !admitted.may(to, to_name, Actions::WRITE) {
         return Err(admitted.forbidden());
     }
     // What is overwritten is gone.
     let overwrites = |from_tag: &Tag, to_tag: &Tag| {
-        let present = surface.registry.tag_target(to, to_name, to_tag).ok();
-        present.is_some() && present != surface.registry.tag_target(from, name, from_tag).ok()
+        let present = registry.tag_target(to, to_name, to_tag).ok();
+        present.is_some() && present != registry.tag_target(from, name, from_tag).ok()
     };
     if admitted.may(to, to_name, Actions::DELETE) {
         return Ok(());
@@ -129,7 +148,7 @@ fn check(
     let overwritten = match tag {
         Some((from_tag, to_tag)) => overwrites(from_tag, to_tag),
         None => {
-            let tags = surface.registry.tags(from, name, None, usize::MAX)?;
+            let tags = registry.tags(from, name, None, usize::MAX)?;
             tags.entries.iter().any(|tag| overwrites(tag, tag))
         }
     };
@@ -170,10 +189,10 @@ pub(crate) async fn migrate(surface: &Surface, asked: &Asked, from: &RepoKey) ->
     if asked_for.tag.is_some() && asked_for.docker_repository.is_none() {
         return Err(Failure::invalid("tag goes with dockerRepository: say of which name it is"));
     }
-    let registry = &surface.registry;
-    registry.repository(&to)?;
-    let name = asked_for.docker_repository.map(|name| registry.name_meant(from, &name)).transpose()?;
-    let admitted = asked.admitted.clone();
+    check_repositories(surface, asked, from, &to)?;
+    let (registry, admitted) = (&surface.registry, asked.admitted.clone());
+    let sees = |name: &RepoName| admitted.may_read(from, name);
+    let name = asked_for.docker_repository.map(|name| registry.name_meant(from, &name, sees)).transpose()?;
     if let Some(name) = &name {
         if !admitted.may_read(from, name) {
             return Err(admitted.absent(from, Code::NotFound));

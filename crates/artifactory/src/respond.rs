@@ -127,6 +127,17 @@ pub(crate) async fn stream(
     Ok(response)
 }
 
+/// Does what blocks on a thread that may.
+///
+/// # Errors
+/// Those of `work`; internal, where it breaks.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|broken| Err(Failure::internal(broken.to_string())))
+}
+
 /// The status is out: all that is left is to break off, and to say why where somebody can read it.
 fn break_off(failure: &Failure) -> io::Error {
     tracing::error!(error = ?failure, "an answer could not be finished");

@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// A V1 image whose id is this byte, made from another, and a tag on it.
-    async fn push_v1(&self, name: &str, tag: &str, id: u8, parent: Option<u8>) -> ImageId {
+    pub(super) async fn push_v1(&self, name: &str, tag: &str, id: u8, parent: Option<u8>) -> ImageId {
         let (name, tag) = (RepoName::parse(name).unwrap(), Tag::parse(tag).unwrap());
         let image = ImageId::from_bytes([id; 32]);
         let parent = parent.map_or_else(String::new, |parent| {

@@ -1,0 +1,102 @@
+//! What somebody may not read can't be told from what is not there: by status, text, count or header.
+
+use serde_json::{Value, json};
+use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
+use supercargo_model::account::{Actions, Grant, Grantee, UserName};
+use supercargo_model::{Pattern, RepoKey};
+
+use super::support::*;
+
+impl Fixture {
+    async fn repository(&self, text: &str, version: DockerApiVersion) {
+        let config = RepositoryConfig { docker_api_version: version, ..RepositoryConfig::default() };
+        self.registry.create_repository(&system(), &RepoKey::parse(text).unwrap(), config).await.unwrap();
+    }
+
+    /// What `reader` is told, with what is asked for left out of it.
+    async fn told(&self, method: &str, path: &str, body: &Value, name: &str) -> (u16, String) {
+        let answer = self.put_as("reader", method, path, body.to_string()).await;
+        (answer.status, answer.text().replace(name, "<asked>"))
+    }
+}
+
+#[tokio::test]
+async fn promotion_and_migration_tell_nothing_of_hidden_names_and_repositories() {
+    for version in [DockerApiVersion::V1, DockerApiVersion::V2] {
+        let fixture = Fixture::with_accounts(version).await;
+        fixture.repository("hidden", version).await;
+        fixture.repository("hidden-new", DockerApiVersion::V2).await;
+        fixture.push("secret/app", "v1").await;
+        fixture.push("lonely", "v1").await;
+        for operation in ["v1/promote", "v2/promote", "v1/migrate"] {
+            let own = format!("api/docker/docker-local/{operation}");
+            for (there, absent) in [("secret/app", "absent/app"), ("lonely", "absent")] {
+                let asked = |name: &str, tag: &str| json!({ "targetRepo": "docker-local", "dockerRepository": name, "tag": tag });
+                for tag in ["", "v1", "v2"] {
+                    let of_hidden = fixture.told("POST", &own, &asked(there, tag), there).await;
+                    let of_absent = fixture.told("POST", &own, &asked(absent, tag), absent).await;
+                    assert_eq!(of_hidden, of_absent, "{operation} {there}:{tag}");
+                    assert_eq!(of_hidden.0, 404, "{operation} {}", of_hidden.1);
+                }
+            }
+            for there in ["hidden", "hidden-new"] {
+                let asked =
+                    |to: &str| json!({ "targetRepo": to, "dockerRepository": "team/app", "copy": true });
+                let of_hidden = fixture.told("POST", &own, &asked(there), there).await;
+                let of_absent = fixture.told("POST", &own, &asked("absent"), "absent").await;
+                assert_eq!(of_hidden, of_absent, "{operation} into {there}");
+                for body in [asked("docker-local"), json!({ "targetRepo": "docker-local" })] {
+                    let of = |from: &str| format!("api/docker/{from}/{operation}");
+                    let from_hidden = fixture.told("POST", &of(there), &body, there).await;
+                    let from_absent = fixture.told("POST", &of("absent"), &body, "absent").await;
+                    assert_eq!(from_hidden, from_absent, "{operation} from {there}");
+                    assert_eq!(from_hidden.0, 404, "{operation} {}", from_hidden.1);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_whole_repository_is_what_is_seen_of_it() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    fixture.repository("target", DockerApiVersion::V2).await;
+    for name in ["secret/app", "team/app"] {
+        fixture.push(name, "v1").await;
+    }
+    let everything = Grantee::User(UserName::parse("reader").unwrap());
+    let grant = Grant {
+        grantee: everything,
+        repositories: Pattern::parse("target").unwrap(),
+        names: Pattern::parse("**").unwrap(),
+    };
+    fixture.registry.set_permission(&system(), grant, Actions::READ.or(Actions::WRITE)).await.unwrap();
+    let asked = json!({ "targetRepo": "target", "copy": true });
+    let path = "api/docker/docker-local/v2/promote";
+    let promoted = fixture.put_as("reader", "POST", path, asked.to_string()).await;
+    assert_eq!(promoted.status, 200, "{}", promoted.text());
+    let there = fixture.ask_as("root", "GET", "api/storage/target?list&deep=1").await.json();
+    let there = there["files"].as_array().unwrap().iter().map(|file| file["uri"].as_str().unwrap());
+    assert_eq!(there.collect::<Vec<_>>(), ["/team/app/v1/list.manifest.json"]);
+}
+
+#[tokio::test]
+async fn a_migration_counts_what_is_seen() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V1).await;
+    fixture.repository("new", DockerApiVersion::V2).await;
+    for (name, tag, id) in [("secret/app", "a", 1), ("secret/app", "b", 2), ("team/app", "c", 3)] {
+        fixture.push_v1(name, tag, id, None).await;
+    }
+    let everything = Grantee::User(UserName::parse("reader").unwrap());
+    let grant = Grant {
+        grantee: everything,
+        repositories: Pattern::parse("new").unwrap(),
+        names: Pattern::parse("other/**").unwrap(),
+    };
+    fixture.registry.set_permission(&system(), grant, Actions::READ).await.unwrap();
+    let authorization = basic("reader", PASSWORD);
+    let headers = [("accept", "application/json"), ("authorization", authorization.as_str())];
+    let path = "api/docker/docker-local/v1/migrate";
+    let report = fixture.send("POST", path, &headers, r#"{"targetRepo":"new"}"#).await.json();
+    assert_eq!((&report["counts"]["total"], &report["counts"]["failed"]), (&json!(1), &json!(1)), "{report}");
+}
