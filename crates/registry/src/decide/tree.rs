@@ -135,6 +135,10 @@ pub(super) fn delete(
             deletion.folders();
         }
     }
+    // There was nothing in it, and it is not theirs.
+    if deletion.events.is_empty() {
+        return Err(Error::ItemForbidden(path.clone()));
+    }
     Ok(Decision::done(deletion.events))
 }
 
@@ -280,7 +284,16 @@ impl<R: Rows> Deletion<'_, R> {
         Ok(())
     }
 
-    /// The folders at or below the path that are empty now, or will be. Those that are not stay.
+    fn reaches_folder(&self, path: &str) -> bool {
+        let of = |path: TreePath| {
+            let meanings = path.meanings();
+            meanings.iter().filter_map(Meaning::repo_name).any(|name| self.hands.reach(name))
+        };
+        self.hands.reach_all() || TreePath::parse(path).is_ok_and(of)
+    }
+
+    /// The folders at or below the path that are empty now, or will be, as far as the hands reach a name that they may have
+    /// been of. Those that are not empty stay, and so do those of others until they are pruned.
     fn folders(&mut self) {
         let mut start = Vec::new();
         Folders::write_key(&(self.key.clone(), format!("{}/", self.path)), &mut start);
@@ -288,8 +301,9 @@ impl<R: Rows> Deletion<'_, R> {
         let below = self.view.scan::<Folders>(&start, &prefix_end(&start), usize::MAX);
         let below = below.into_iter().map(|((_, path), _)| path);
         // Those of manifests without tags go with their manifests.
-        let mut paths: Vec<String> = below.filter(|path| !path.contains(':')).collect();
-        paths.push(self.path.as_str().to_owned());
+        let below = below.filter(|path| !path.contains(':'));
+        let all = below.chain([self.path.as_str().to_owned()]);
+        let mut paths: Vec<String> = all.filter(|path| self.reaches_folder(path)).collect();
         paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
         for paths in paths.chunks(PRUNED_PATHS_MAX) {
             self.events.push(Event::FoldersPruned { repository: self.key.clone(), paths: paths.to_vec() });
