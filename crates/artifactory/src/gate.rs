@@ -62,11 +62,6 @@ impl Admitted {
         self.may(repository, name, Actions::READ)
     }
 
-    /// Whether they may set properties of what belongs to a name.
-    pub(crate) fn may_annotate(&self, repository: &RepoKey, name: &RepoName) -> bool {
-        self.rights.as_ref().is_none_or(|rights| rights.may_annotate(repository, name))
-    }
-
     /// What they may do, to be asked on another thread; `None` where everybody may do everything.
     pub(crate) fn rights(&self) -> Option<Arc<Rights>> {
         self.rights.clone()

@@ -92,15 +92,15 @@ struct FolderPage {
 }
 
 pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) -> Result<Response, Failure> {
-    let (tree, item) = surface.item(asked, wanted)?;
+    let (tree, item) = surface.item(asked, wanted).await?;
     if !item.is_folder() {
         return file(surface, asked, wanted, tree, item).await;
     }
     let head = Head::of(asked, wanted, &item);
     let Paging { n, last } = asked.parameters()?;
     match n {
-        Some(n) => page(tree, &item, head, n, last.as_deref()),
-        None => whole(tree, item, &head).await,
+        Some(n) => respond::blocking(move || page(tree, &item, head, n, last.as_deref())).await,
+        None => whole(surface, tree, item, &head).await,
     }
 }
 
@@ -116,7 +116,7 @@ async fn file(
         let found_out = surface.registry.find_out_checksums(&asked.admitted.caller, &item).await;
         found_out.map_err(|e| told(asked, wanted, e))?;
         // As they are remembered now.
-        let (mut tree, item) = surface.item(asked, wanted)?;
+        let (mut tree, item) = surface.item(asked, wanted).await?;
         checksums = tree.checksums(&item)?;
     }
     let base = request::base_url(&asked.parts);
@@ -164,10 +164,15 @@ fn page(
 }
 
 /// All of a folder's children, written as they are read.
-async fn whole(mut tree: RepositoryTree, item: Item, head: &Head) -> Result<Response, Failure> {
+async fn whole(
+    surface: &Surface,
+    mut tree: RepositoryTree,
+    item: Item,
+    head: &Head,
+) -> Result<Response, Failure> {
     let head = serde_json::to_string(head).map_err(|e| Failure::internal(e.to_string()))?;
     let head = head.strip_suffix('}').unwrap_or(&head).to_owned();
-    respond::stream(content_type::FOLDER_INFO, move |sink| {
+    respond::stream(&surface.walks, content_type::FOLDER_INFO, move |sink| {
         sink.write_all(head.as_bytes())?;
         sink.write_all(b",\"children\":")?;
         let mut children = sink.array()?;

@@ -100,3 +100,91 @@ async fn a_migration_counts_what_is_seen() {
     let report = fixture.send("POST", path, &headers, r#"{"targetRepo":"new"}"#).await.json();
     assert_eq!((&report["counts"]["total"], &report["counts"]["failed"]), (&json!(1), &json!(1)), "{report}");
 }
+
+#[tokio::test]
+async fn who_may_annotate_alone_moves_no_tag() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V1).await;
+    fixture.add_user("annotator", false).await;
+    let target =
+        json!({ "repositories": ["docker-local"], "principals": { "users": { "annotator": ["r", "n"] } } });
+    let made = fixture.put_as("root", "PUT", "api/security/permissions/notes", target.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    fixture.push_v1("team/app", "old", 1, None).await;
+    let new = fixture.push_v1("team/app", "new", 2, None).await;
+    let item = "docker-local/repositories/team/app/old/tag.json";
+    let moves = format!("api/storage/{item}?properties=docker.tag.content={new}");
+    let before = fixture.records();
+    let moved = fixture.ask_as("annotator", "PUT", &moves).await;
+    assert_eq!(moved.status, 403, "{}", moved.text());
+    let update = json!({ "props": { "docker.tag.content": new.to_string() } }).to_string();
+    let updated = fixture.put_as("annotator", "PATCH", &format!("api/metadata/{item}"), update).await;
+    assert_eq!((updated.error().0, fixture.records()), (403, before));
+    let notes = format!("api/storage/{item}?properties=seen=yes");
+    assert_eq!(fixture.ask_as("annotator", "PUT", &notes).await.status, 204);
+    assert_eq!(fixture.ask_as("writer", "PUT", &moves).await.status, 204);
+}
+
+#[tokio::test]
+async fn an_empty_folder_goes_by_who_may_delete_what_it_was_of() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    fixture.push("team/app", "v1").await;
+    let folder = "team/app/v1";
+    let file = format!("docker-local/{folder}/list.manifest.json");
+    assert_eq!(fixture.ask_as("deleter", "DELETE", &file).await.status, 204);
+    let before = fixture.records();
+    for (folder, user) in [("team/app/v1", "reader"), ("team/app", "writer"), ("team", "reader")] {
+        let refused = fixture.ask_as(user, "DELETE", &format!("docker-local/{folder}")).await;
+        assert_eq!(refused.status, 403, "{folder} {}", refused.text());
+    }
+    assert_eq!(fixture.records(), before);
+    assert_eq!(fixture.ask_as("deleter", "DELETE", &format!("docker-local/{folder}")).await.status, 204);
+    assert_eq!(
+        fixture.ask_as("reader", "GET", &format!("api/storage/docker-local/{folder}")).await.status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn what_depends_on_who_asks_is_kept_by_nobody() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    fixture.push("team/app", "v1").await;
+    for (method, path, status) in [
+        ("GET", "api/storage/docker-local", 200),
+        ("GET", "api/storage/docker-local/absent", 404),
+        ("GET", "api/search/prop?docker.repoName=team/app", 200),
+        ("GET", "api/repositories", 200),
+        ("POST", "api/security/apiKey", 201),
+        ("GET", "docker-local/absent", 404),
+    ] {
+        let answer = fixture.ask_as("reader", method, path).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (status, "no-store"), "{method} {path}");
+    }
+    let file = fixture.ask_as("reader", "GET", "docker-local/team/app/v1/list.manifest.json").await;
+    assert_eq!((file.status, file.header("cache-control")), (200, "private, no-cache"));
+}
+
+#[tokio::test]
+async fn clients_that_take_their_time_keep_nobody_from_walking() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    for tag in 0..1_000 {
+        fixture.push("team/app", &format!("t{tag}")).await;
+    }
+    let authorization = basic("reader", PASSWORD);
+    let mut slow = Vec::new();
+    for _ in 0..crate::walks::WALKS_MAX {
+        let request = http::Request::get("/artifactory/api/storage/docker-local?list&deep=1");
+        let request = request.header("authorization", &authorization).body(axum::body::Body::empty());
+        let answer = tower::ServiceExt::oneshot(fixture.router.clone(), request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        slow.push(answer);
+    }
+    let search = "api/search/prop?docker.repoName=team/app&docker.manifest=t1";
+    let found = fixture.ask_as("reader", "GET", search);
+    let found = tokio::time::timeout(std::time::Duration::from_secs(20), found).await;
+    assert_eq!(found.expect("others wait for slow clients").status, 200);
+    for answer in slow {
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        let listed: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(listed["files"].as_array().unwrap().len(), 1_000);
+    }
+}
