@@ -4,6 +4,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use supercargo_eventlog::DockerApiVersion;
+use supercargo_model::account::{Actions, Grantee, UserName};
 use supercargo_model::{Algorithm, Digest, ImageId, Reference, RepoName, Tag, media_type};
 use supercargo_registry::ManifestPush;
 use supercargo_registry::v1::Viewer;
@@ -494,4 +495,31 @@ async fn rights_decide_what_is_there_and_what_changes() {
     assert_eq!(fixture.records(), before);
     assert_eq!(fixture.ask_as("writer", "PUT", &set).await.status, 204);
     assert_eq!(fixture.ask_as("deleter", "DELETE", &format!("{RAW}/team/app/v1")).await.status, 204);
+}
+
+#[tokio::test]
+async fn properties_are_set_on_more_than_is_held_at_a_time_or_on_nothing() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    for tag in 0..600 {
+        fixture.push("big/a", &format!("t{tag}")).await;
+    }
+    fixture.push("big/z", "v1").await;
+    let writer = Grantee::User(UserName::parse("writer").unwrap());
+    let write = Actions::READ.or(Actions::WRITE);
+    for (names, actions) in [("big", write), ("big/a", write), ("big/z", Actions::READ)] {
+        fixture.permit(writer.clone(), names, actions).await;
+    }
+    let set = format!("{STORAGE}/big?properties=checked=yes");
+    let before = fixture.records();
+    assert_eq!(fixture.ask_as("writer", "PUT", &set).await.error().0, 403);
+    assert_eq!(fixture.records(), before, "the last of it is not theirs");
+    fixture.permit(writer, "big/z", write).await;
+    let before = fixture.records();
+    assert_eq!(fixture.ask_as("writer", "PUT", &set).await.status, 204);
+    // Of each tag a folder and a file, the folders of both names, and that of what they begin with.
+    assert_eq!(fixture.records() - before, 2 * 601 + 3);
+    for path in ["big", "big/a/t599/list.manifest.json", "big/z/v1"] {
+        let said = fixture.ask_as("root", "GET", &format!("{STORAGE}/{path}?properties=checked")).await;
+        assert_eq!(said.json()["properties"], json!({ "checked": ["yes"] }), "{path}");
+    }
 }
