@@ -1,9 +1,10 @@
 //! What somebody may not read can't be told from what is not there: by status, text, count or header.
 
 use serde_json::{Value, json};
-use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
+use supercargo_eventlog::{Actor, DockerApiVersion, RepositoryConfig};
 use supercargo_model::account::{Actions, Grant, Grantee, UserName};
-use supercargo_model::{Pattern, RepoKey};
+use supercargo_model::{Pattern, Reference, RepoKey, RepoName, Tag, media_type};
+use supercargo_registry::{Caller, ManifestPush};
 
 use super::support::*;
 
@@ -187,4 +188,26 @@ async fn clients_that_take_their_time_keep_nobody_from_walking() {
         let listed: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(listed["files"].as_array().unwrap().len(), 1_000);
     }
+}
+
+#[tokio::test]
+async fn a_shared_folder_does_not_say_who_else_is_in_it() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    for (user, name) in [("hidden-pusher", "shared/a"), ("reader", "shared/z")] {
+        let caller = Caller { actor: Actor::User(user.to_owned()), ..system() };
+        let json = format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#, media_type::OCI_INDEX);
+        let reference = Reference::Tag(Tag::parse("v1").unwrap());
+        let push = ManifestPush::new(reference, media_type::OCI_INDEX, bytes::Bytes::from(json));
+        fixture.registry.push_manifest(&caller, &key(), &RepoName::parse(name).unwrap(), push).await.unwrap();
+    }
+    fixture.permit(Grantee::User(UserName::parse("reader").unwrap()), "shared/z", Actions::READ).await;
+    let told = |user: &'static str, path: &'static str| {
+        let fixture = &fixture;
+        async move { fixture.ask_as(user, "GET", &format!("api/storage/docker-local/{path}")).await.json() }
+    };
+    let (shared, own) = (told("reader", "shared").await, told("reader", "shared/z").await);
+    for member in ["created", "createdBy", "lastModified", "modifiedBy", "lastUpdated"] {
+        assert_eq!(shared[member], own[member], "{member}");
+    }
+    assert_eq!(told("root", "shared").await["createdBy"], "hidden-pusher");
 }

@@ -1,22 +1,24 @@
 //! The tree: its properties, and what is deleted from it by its paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use supercargo_eventlog::Event;
 use supercargo_model::tree::{self, IMAGES, Meaning, TreePath, V1_NAMES};
-use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::prefix_end;
 use supercargo_projections::tables::{
-    ContentRow, ContentState, Contents, Folders, ImagesById, Names, Properties, Table as _, Tags, Wait,
-    prefix,
+    ContentRow, ContentState, Contents, Folders, ImagesById, NameId, Names, Properties, Table as _, Tags,
+    Wait, prefix,
 };
 
 use super::manifests::tag_deleted;
 use super::repository;
 use crate::command::Decision;
-use crate::tree::{File, Item, Numbered, Place, PropertiesChange, Reach, Tree, check_name, check_values};
+use crate::tree::{
+    File, Item, Numbered, Place, PropertiesChange, Reach, Tree, check_name, check_values, images_below,
+    names_below,
+};
 use crate::{Error, Result};
 
 /// How many pruned folders one record names at most.
@@ -215,9 +217,7 @@ impl<R: Rows> Deletion<'_, R> {
 
     /// The images that stand at or below the path.
     fn images(&mut self) -> Result<()> {
-        let all = ImageId::from_bytes([0; 32]);
-        let mut begin = prefix::images_by_id(self.key, &all);
-        begin.truncate(begin.len() - all.as_bytes().len());
+        let Some(begin) = images_below(self.key, self.path) else { return Ok(()) };
         let ids = self.view.scan_prefix::<ImagesById>(&begin, None, usize::MAX);
         let ids: BTreeSet<ImageId> = ids.into_iter().map(|((_, id, _), _)| id).collect();
         for id in ids {
@@ -241,16 +241,26 @@ impl<R: Rows> Deletion<'_, R> {
                 Some(Place::V1Name { .. } | Place::Image { .. }) | None => {}
             }
         }
-        let names = self.view.scan_prefix::<Names>(&prefix::names(self.key), None, usize::MAX);
+        let mut names: BTreeMap<RepoName, NameId> = BTreeMap::new();
+        for begin in names_below(self.path) {
+            let begin = [prefix::names(self.key).as_slice(), begin.as_bytes()].concat();
+            let found = self.view.scan_prefix::<Names>(&begin, None, usize::MAX);
+            names.extend(found.into_iter().map(|((_, name), id)| (name, id)));
+        }
+        for name in self.path.meanings().iter().filter_map(Meaning::repo_name) {
+            if let Some(id) = super::name_id(self.view, self.key, name) {
+                names.insert(name.clone(), id);
+            }
+        }
         let at_or_below =
             |folder: &str| TreePath::parse(folder).is_ok_and(|folder| folder.is_at_or_below(self.path));
         let is_v1 = self.path.components().next() == Some(V1_NAMES);
         let found: Vec<(Numbered, bool, bool)> = names
             .into_iter()
-            .filter(|((_, name), _)| !name.is_waiting_room() && self.eyes.reach(name))
-            .map(|((_, name), id)| {
+            .filter(|(name, _)| !name.is_waiting_room() && self.eyes.reach(name))
+            .map(|(name, id)| {
                 let v2 = at_or_below(name.as_str());
-                let v1 = is_v1 && at_or_below(&format!("{V1_NAMES}/{}", V1Name::of(&name).shown()));
+                let v1 = is_v1 && at_or_below(&tree::v1_folder(&name));
                 (Numbered { name, id }, v2, v1)
             })
             .filter(|(_, v2, v1)| *v2 || *v1)
