@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use supercargo_access::Rights;
 use supercargo_eventlog::Actor;
 use supercargo_http::request;
+use supercargo_model::account::hex::Hex;
 use supercargo_model::tree::TreePath;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Error;
@@ -148,12 +149,7 @@ impl From<&Checksums> for HexChecksums {
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Hex(bytes).to_string()
 }
 
 /// A switch of a query: 0 or 1.
