@@ -479,7 +479,8 @@ impl<B: Base> Rows for Working<B> {
     fn scan<T: Tracked>(&mut self, start: &[u8], end: &[u8], limit: usize) -> Vec<(T::Key, T::Row)> {
         let mut found: BTreeMap<Vec<u8>, (T::Key, T::Row)> = BTreeMap::new();
         let mut overlaid = foldhash::HashSet::default();
-        for (key, slot) in T::map(&mut self.maps).slots() {
+        // What was only read is as it is below. A long decision reads much, and scans between.
+        for (key, slot) in T::map(&mut self.maps).slots().filter(|(_, slot)| slot.dirty) {
             let key = T::Key::unpack(*key, &self.numbers);
             let mut bytes = Vec::with_capacity(96);
             T::write_key(&key, &mut bytes);

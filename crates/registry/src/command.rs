@@ -162,6 +162,8 @@ pub(crate) struct Migration {
     pub(crate) tag: Tag,
     /// The digest of the JSON of the image that was converted.
     pub(crate) json: Digest,
+    /// The layers that were converted, that of the image first, and then those of what it was made from.
+    pub(crate) layers: Vec<Digest>,
     pub(crate) to: RepoKey,
     pub(crate) conversion: Conversion,
     /// Whether a tag that was not migrated is overwritten.

@@ -3,7 +3,7 @@
 //! they are about; `supercargo_model::tree` says where everything stands.
 
 use supercargo_eventlog::{Actor, Record};
-use supercargo_model::tree::{self, BLOB_FILES, INDEX, MANIFEST, V1_TAG};
+use supercargo_model::tree::{self, BLOB_FILES, IMAGE_FILES, INDEX, MANIFEST, V1_TAG};
 use supercargo_model::{Digest, ImageId, RepoKey, Tag, Timestamp};
 
 use super::{Name, properties};
@@ -36,7 +36,7 @@ pub(super) fn tag_set<B: Base>(
     }
     match before {
         Some(before) if moved => tag_deleted(state, name, tag, before, now.at),
-        Some(before) => forget_tag_files(state, name.repository, &folder_of(name, tag, before), before.image),
+        Some(before) => forget_tag_files(state, name, &folder_of(name, tag, before), before),
         None => {}
     }
 }
@@ -50,7 +50,7 @@ pub(super) fn tag_deleted<B: Base>(
     at: Timestamp,
 ) {
     let folder = folder_of(name, tag, before);
-    forget_tag_files(state, name.repository, &folder, before.image);
+    forget_tag_files(state, name, &folder, before);
     remove_child(state, name.repository, &folder, at);
 }
 
@@ -66,6 +66,9 @@ pub(super) fn settle_alone<B: Base>(
     let path = tree::untagged_folder(name.name, &digest);
     let key = (name.repository.clone(), path);
     if !alone {
+        if has_file_properties(state, name.repository, &key.1) {
+            forget_manifest_files(state, name, &key.1, digest);
+        }
         forget_folder(state, name.repository, &key.1);
         state.remove::<Folders>(&key);
         remove_child(state, name.repository, name.name.as_str(), at);
@@ -98,7 +101,12 @@ pub(super) fn image_removed<B: Base>(state: &mut Working<B>, name: Name<'_>, id:
     remove_child(state, name.repository, &folder, at);
     let row = state.get::<Folders>(&(name.repository.clone(), folder.clone()));
     if row.is_some_and(|row| row.children == 0 && row.file_properties > 0) {
-        forget_all_files(state, name.repository, &folder);
+        for file in IMAGE_FILES {
+            forget_file(state, name.repository, &format!("{folder}/{file}"));
+        }
+        if has_file_properties(state, name.repository, &folder) {
+            forget_all_files(state, name.repository, &folder);
+        }
     }
 }
 
@@ -186,18 +194,33 @@ fn forget_all_files<B: Base>(state: &mut Working<B>, repository: &RepoKey, folde
 }
 
 /// The properties of the files that stand for a tag. Other names may have folders and files in the same folder.
-fn forget_tag_files<B: Base>(state: &mut Working<B>, repository: &RepoKey, folder: &str, image: bool) {
-    if !has_file_properties(state, repository, folder) {
+fn forget_tag_files<B: Base>(state: &mut Working<B>, name: Name<'_>, folder: &str, before: &TagRow) {
+    if !has_file_properties(state, name.repository, folder) {
         return;
     }
-    let files: &[&str] = if image { &[V1_TAG] } else { &[MANIFEST, INDEX] };
-    for file in files {
-        forget_file(state, repository, &format!("{folder}/{file}"));
+    if before.image {
+        forget_file(state, name.repository, &format!("{folder}/{V1_TAG}"));
+        return;
     }
-    if !image {
+    forget_manifest_files(state, name, folder, before.digest);
+    if has_file_properties(state, name.repository, folder) {
         for begin in BLOB_FILES {
-            forget_beginning_with(state, repository, &format!("{folder}/{begin}"));
+            forget_beginning_with(state, name.repository, &format!("{folder}/{begin}"));
         }
+    }
+}
+
+/// The properties of a manifest's file and of those of what it lists. They are known without looking through others,
+/// which costs more the more there are: nearly always none are left then.
+fn forget_manifest_files<B: Base>(state: &mut Working<B>, name: Name<'_>, folder: &str, digest: Digest) {
+    for file in [MANIFEST, INDEX] {
+        forget_file(state, name.repository, &format!("{folder}/{file}"));
+    }
+    let Some(row) = state.get::<Manifests>(&(name.id, digest)) else { return };
+    let listed = row.manifest.config.iter().chain(&row.manifest.layers);
+    let files: Vec<String> = listed.map(|part| tree::blob_file(&part.digest)).collect();
+    for file in files {
+        forget_file(state, name.repository, &format!("{folder}/{file}"));
     }
 }
 

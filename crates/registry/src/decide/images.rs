@@ -185,6 +185,16 @@ pub(super) fn check_layers(view: &mut impl Rows, id: Option<NameId>, images: &[V
     Ok(())
 }
 
+/// Refuses images that a name has with other layers: an image's JSON says nothing of its layer, and what comes there has
+/// to be what it was where it comes from.
+pub(super) fn check_same_layers(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> Result<()> {
+    let Some(id) = id else { return Ok(()) };
+    let other = images
+        .iter()
+        .find(|image| whole(view, id, image.json).is_some_and(|known| known.layer != image.layer));
+    other.map_or(Ok(()), |image| Err(Error::ImageExists(image.id)))
+}
+
 /// How many bytes would come into a name with these images.
 pub(super) fn new_bytes(view: &mut impl Rows, id: Option<NameId>, images: &[V1Image]) -> u64 {
     let mut seen: Vec<Digest> = Vec::new();
@@ -315,15 +325,17 @@ pub(super) fn convert(
         if sound && content(view, part.digest).is_some_and(|content| content.blob) {
             continue;
         }
-        bytes = bytes.saturating_add(part.size);
-        let (repository, name, size) = (key.clone(), name.clone(), part.size);
-        let from = held_in.iter().filter(|name| sound && !name.is_waiting_room()).find(|name| {
-            name_id(view, from_key, name)
-                .and_then(|id| view.row::<Contents>(&(id, part.digest)))
-                .is_some_and(|content| content.blob)
+        let from = held_in.iter().filter(|name| sound && !name.is_waiting_room()).find_map(|name| {
+            let id = name_id(view, from_key, name)?;
+            let content = view.row::<Contents>(&(id, part.digest)).filter(|content| content.blob)?;
+            Some((name, content.size))
         });
+        // What is there has the size that it has, and not the one that a manifest says.
+        let size = from.map_or(part.size, |(_, size)| size);
+        bytes = bytes.saturating_add(size);
+        let (repository, name) = (key.clone(), name.clone());
         events.push(match from {
-            Some(from) => {
+            Some((from, _)) => {
                 let (from_repository, from_name) = (from_key.clone(), from.clone());
                 Event::BlobMounted { repository, name, digest: part.digest, size, from_repository, from_name }
             }

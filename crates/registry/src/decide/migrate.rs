@@ -13,7 +13,7 @@ use crate::rules::{self, Room};
 use crate::{Error, Result};
 
 pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Decision> {
-    let Migration { from, name, tag, json, to, conversion, force } = migration;
+    let Migration { from, name, tag, json, layers, to, conversion, force } = migration;
     let version = repository(view, from)?.config.docker_api_version;
     if version != DockerApiVersion::V1 {
         let why = "only what a repository of version V1 holds is migrated";
@@ -50,6 +50,13 @@ pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Dec
     let place = (to, name, id);
     let held_in = std::slice::from_ref(name);
     let chain = images::chain(view, from, None, (top.id, *json), held_in)?;
+    if !chain.iter().map(|image| &image.layer).eq(layers) {
+        return Err(Error::Precondition(format!(
+            "image {} of {from}/{name} has other layers by now than those that were converted",
+            top.id
+        )));
+    }
+    images::check_same_layers(view, id, &chain)?;
     // Who is served both finds the image under the id that it always had.
     let added = match config.docker_api_version {
         DockerApiVersion::Both => images::missing(view, to, id, chain.iter().rev().cloned())?,
@@ -98,7 +105,7 @@ pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Dec
         });
     }
     events.extend(manifests::beyond_the_limit(view, to, name, id, config.max_unique_tags, &events));
-    for (below, row) in promote::properties_in(view, from, &source_folder) {
+    for (below, row) in promote::properties_of_tag(view, from, &source_folder, true) {
         let path = match below.strip_prefix('/') {
             Some(tree::V1_TAG) => format!("{folder}/{}", tree::MANIFEST),
             _ => format!("{folder}{below}"),
@@ -109,3 +116,6 @@ pub(super) fn migrate(view: &mut impl Rows, migration: &Migration) -> Result<Dec
     let changed = !events.is_empty();
     Ok(Decision { events, outcome: Outcome::Migrated { digest, changed } })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig};
 use supercargo_model::{Digest, RepoKey, RepoName, Tag, tree};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{
-    Contents, Images, Manifests, NameId, Properties, PropertiesRow, Referrers, Tags, Views, prefix,
+    ContentRow, Contents, Folders, Images, Manifests, NameId, Properties, PropertiesRow, Referrers, Tags,
+    Views, prefix,
 };
 
 use super::images::{self, sound};
@@ -37,11 +38,29 @@ struct Target<'c> {
     name: &'c RepoName,
     id: Option<NameId>,
     config: &'c RepositoryConfig,
-    /// What this command has looked at already.
-    seen: HashSet<Digest>,
-    /// How many bytes it brings.
+    /// What this command has looked at already, as what: a blob can be a manifest too.
+    manifests: HashSet<Digest>,
+    blobs: HashSet<Digest>,
+    images: HashSet<Digest>,
+    /// What it brings.
+    brought: HashSet<Digest>,
+    /// How many bytes that has.
     bytes: u64,
     missing: Vec<Digest>,
+}
+
+impl Target<'_> {
+    fn content(&self, view: &mut impl Rows, digest: Digest) -> Option<ContentRow> {
+        view.row::<Contents>(&(self.id?, digest))
+    }
+
+    /// Counts what comes, once, where nothing is there under that digest.
+    fn count(&mut self, view: &mut impl Rows, digest: Digest, size: u64) {
+        let there = self.content(view, digest).is_some_and(|content| content.present());
+        if !there && self.brought.insert(digest) {
+            self.bytes = self.bytes.saturating_add(size);
+        }
+    }
 }
 
 pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Decision> {
@@ -71,7 +90,10 @@ pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Dec
             name: to_name,
             id,
             config: &config,
-            seen: HashSet::default(),
+            manifests: HashSet::default(),
+            blobs: HashSet::default(),
+            images: HashSet::default(),
+            brought: HashSet::default(),
             bytes: 0,
             missing: Vec::new(),
         };
@@ -161,7 +183,7 @@ fn bring(
             bring_manifest(view, source, target, digest, events)?;
             continue;
         }
-        if !target.seen.insert(digest) {
+        if !target.manifests.insert(digest) {
             continue;
         }
         let Some(row) = view.row::<Manifests>(&(source.id, digest)) else {
@@ -171,14 +193,14 @@ fn bring(
         rules::check_manifest(&target.config.rules, &row.manifest)?;
         waiting.push((digest, true));
         for part in row.manifest.config.iter().chain(&row.manifest.layers).filter(|part| !part.foreign) {
-            bring_blob(view, source, target, part.digest, part.size, events)?;
+            bring_blob(view, source, target, part.digest, events)?;
         }
         for child in &row.manifest.children {
             let content = view.row::<Contents>(&(source.id, child.digest));
             match content {
                 Some(content) if content.manifest => waiting.push((child.digest, false)),
                 Some(content) if content.blob => {
-                    bring_blob(view, source, target, child.digest, content.size, events)?;
+                    bring_blob(view, source, target, child.digest, events)?;
                 }
                 _ if target.config.sparse_index => {}
                 _ => target.missing.push(child.digest),
@@ -196,26 +218,25 @@ fn bring_blob(
     source: &Source<'_>,
     target: &mut Target<'_>,
     digest: Digest,
-    size: u64,
     events: &mut Vec<Event>,
 ) -> Result<()> {
-    if !target.seen.insert(digest) {
+    if !target.blobs.insert(digest) {
         return Ok(());
     }
     let sound = sound(view, &digest);
-    let there = target.id.and_then(|id| view.row::<Contents>(&(id, digest)));
+    let there = target.content(view, digest);
     if sound && there.is_some_and(|content| content.blob) {
         return Ok(());
     }
-    if !sound || !view.row::<Contents>(&(source.id, digest)).is_some_and(|content| content.blob) {
+    // What a manifest says of its size is what its pusher says.
+    let held = view.row::<Contents>(&(source.id, digest)).filter(|content| sound && content.blob);
+    let Some(ContentRow { size, .. }) = held else {
         target.missing.push(digest);
         return Ok(());
-    }
+    };
     let rules = &target.config.rules;
     Room::of(view, rules, target.key, target.name, target.id).check_blob(size)?;
-    if !there.is_some_and(|content| content.present()) {
-        target.bytes = target.bytes.saturating_add(size);
-    }
+    target.count(view, digest, size);
     events.push(Event::BlobMounted {
         repository: target.key.clone(),
         name: target.name.clone(),
@@ -240,15 +261,13 @@ fn bring_manifest(
         target.missing.push(digest);
         return Ok(());
     }
-    let there = target.id.and_then(|id| view.row::<Contents>(&(id, digest)));
+    let there = target.content(view, digest);
     if there.is_some_and(|content| content.image) {
         let (name, key) = (target.name, target.key);
         return Err(Error::Invalid(format!("{digest} is the JSON of a V1 image in {key}/{name}")));
     }
     if !there.is_some_and(|content| content.manifest) {
-        if !there.is_some_and(|content| content.present()) {
-            target.bytes = target.bytes.saturating_add(row.manifest.size);
-        }
+        target.count(view, digest, row.manifest.size);
         let (repository, name) = (target.key.clone(), target.name.clone());
         events.push(Event::ManifestPushed { repository, name, digest, manifest: row.manifest });
     }
@@ -293,7 +312,8 @@ fn bring_image(
     };
     let top = (row.image.id, json);
     let chain = images::chain(view, source.key, None, top, std::slice::from_ref(source.name))?;
-    let chain = chain.into_iter().rev().filter(|image| !target.seen.contains(&image.json));
+    images::check_same_layers(view, target.id, &chain)?;
+    let chain = chain.into_iter().rev().filter(|image| !target.images.contains(&image.json));
     let added = images::missing(view, target.key, target.id, chain)?;
     images::check_layers(view, target.id, &added)?;
     let room = Room::of(view, &target.config.rules, target.key, target.name, target.id);
@@ -301,8 +321,12 @@ fn bring_image(
         rules::check_manifest(&target.config.rules, &images::as_manifest(image))?;
         room.check_blob(image.layer_size)?;
     }
-    target.bytes = target.bytes.saturating_add(images::new_bytes(view, target.id, &added));
-    target.seen.extend(added.iter().map(|image| image.json));
+    for image in &added {
+        target.count(view, image.json, image.json_size);
+        target.count(view, image.layer, image.layer_size);
+        target.images.insert(image.json);
+        target.blobs.insert(image.layer);
+    }
     if !added.is_empty() {
         let (repository, name) = (target.key.clone(), target.name.clone());
         events.push(Event::V1ImagesAdded { repository, name, from: None, images: added });
@@ -363,31 +387,38 @@ fn copy_properties(
     kept: bool,
     events: &mut Vec<Event>,
 ) {
-    let folder = match view.row::<Images>(&(source.id, digest)) {
-        Some(_) => tree::v1_tag_folder,
-        None => tree::tag_folder,
-    };
+    let image = view.row::<Images>(&(source.id, digest)).is_some();
+    let folder = if image { tree::v1_tag_folder } else { tree::tag_folder };
     let (from, to) = (folder(source.name, from_tag), folder(target.name, to_tag));
-    for (below, row) in properties_in(view, source.key, &from) {
+    for (below, row) in properties_of_tag(view, source.key, &from, image) {
         let path = format!("{to}{below}");
         events.extend(said_too(view, target.key, path, &row, kept || below.is_empty()));
     }
 }
 
-/// The properties of a folder and of the files in it, by what their paths have behind the folder's.
-pub(super) fn properties_in(
+/// The properties of a tag's folder and of the files in it that stand for the tag, by what their paths have behind the
+/// folder's. Names may have folders and files of their own in it. `image`: whether the tag is one on a V1 image.
+pub(super) fn properties_of_tag(
     view: &mut impl Rows,
     key: &RepoKey,
     folder: &str,
+    image: bool,
 ) -> Vec<(String, PropertiesRow)> {
-    let rows = view.scan_prefix::<Properties>(&prefix::properties(key, folder), None, usize::MAX);
-    let below =
-        rows.into_iter().filter_map(|((_, path), row)| Some((path.strip_prefix(folder)?.to_owned(), row)));
-    below
-        .filter(|(below, _)| {
-            below.is_empty() || below.strip_prefix('/').is_some_and(|file| !file.contains('/'))
-        })
-        .collect()
+    let is_of_tag = |file: &str| match file {
+        tree::V1_TAG => image,
+        tree::MANIFEST | tree::INDEX => !image,
+        file => !image && tree::blob_of_file(file).is_some(),
+    };
+    let mut found = Vec::new();
+    found.extend(view.row::<Properties>(&(key.clone(), folder.to_owned())).map(|row| (String::new(), row)));
+    let rows = prefix::properties(key, &format!("{folder}/"));
+    for ((key, path), row) in view.scan_prefix::<Properties>(&rows, None, usize::MAX) {
+        let below = path.get(folder.len()..).unwrap_or_default();
+        if is_of_tag(below.trim_start_matches('/')) && view.row::<Folders>(&(key, path.clone())).is_none() {
+            found.push((below.to_owned(), row));
+        }
+    }
+    found
 }
 
 /// What has to be said of a path, so that all of these are properties of it. `kept`: those that it has still hold.

@@ -1,6 +1,7 @@
 //! Repositories and whole names: created, configured, removed.
 
 use supercargo_eventlog::{DockerApiVersion, Event, RepositoryConfig};
+use supercargo_model::tree::TreePath;
 use supercargo_model::{RepoKey, RepoName, Tag, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::tables::{Contents, Images, NameUsage, Names, Repositories, Tags, prefix};
@@ -87,6 +88,8 @@ pub(super) fn remove(view: &mut impl Rows, key: &RepoKey, force: bool) -> Result
     for ((_, name), _) in names {
         empty_name(view, key, &name, &mut events);
     }
+    // Another of this key has none of its folders, and nothing of what was said of them.
+    events.extend(super::tree::pruned(view, key, &TreePath::root(), |_| true));
     events.push(Event::RepositoryRemoved { repository: key.clone() });
     Ok(Decision::done(events))
 }

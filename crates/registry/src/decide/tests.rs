@@ -11,7 +11,7 @@ use supercargo_eventlog::{
 use supercargo_model::{
     Descriptor, Digest, ImageId, Manifest, PathPattern, Pattern, Reference, Tag, media_type,
 };
-use supercargo_projections::tables::{Contents, NameIds, Repositories};
+use supercargo_projections::tables::{Contents, Folders, NameIds, Properties, Repositories, prefix};
 use supercargo_projections::{Empty, Rows as _, Working, fold};
 
 use super::*;
@@ -430,6 +430,7 @@ fn a_repository_goes_with_all_that_it_holds_where_that_is_forced() {
             "RepositoryNameDeleted",
             "BlobDeleted",
             "RepositoryNameDeleted",
+            "FoldersPruned",
             "RepositoryRemoved",
         ]
     );
@@ -922,4 +923,21 @@ fn rules_have_an_end() {
     assert!(matches!(given([]).decide(create), Err(Error::Invalid(_))));
     let configure = Command::ConfigureRepository { repository: r(), change: Box::new(change) };
     assert!(matches!(given([]).decide(configure), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn a_repository_goes_with_its_folders_and_what_was_said_of_them() {
+    let mut view = given_an_image();
+    let said = |path: &str| Event::PropertiesSet {
+        repository: r(),
+        path: path.to_owned(),
+        set: vec![("qa".to_owned(), vec!["passed".to_owned()])],
+        removed: Vec::new(),
+    };
+    view.record(["", "a", "a/latest", "a/latest/manifest.json"].map(said));
+    let events = view.events(Command::RemoveRepository { repository: r(), force: true });
+    view.record(events);
+    view.record([created(RepositoryConfig::default())]);
+    assert!(view.0.scan_prefix::<Folders>(&prefix::folders(&r()), None, usize::MAX).is_empty());
+    assert!(view.0.scan_prefix::<Properties>(&prefix::properties(&r(), ""), None, usize::MAX).is_empty());
 }

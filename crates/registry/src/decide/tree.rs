@@ -294,29 +294,45 @@ impl<R: Rows> Deletion<'_, R> {
         Ok(())
     }
 
-    fn reaches_folder(&self, path: &str) -> bool {
-        let of = |path: TreePath| {
-            let meanings = path.meanings();
-            meanings.iter().filter_map(Meaning::repo_name).any(|name| self.hands.reach(name))
-        };
-        self.hands.reach_all() || TreePath::parse(path).is_ok_and(of)
-    }
-
     /// The folders at or below the path that are empty now, or will be, as far as the hands reach a name that they may have
     /// been of. Those that are not empty stay, and so do those of others until they are pruned.
     fn folders(&mut self) {
-        let mut start = Vec::new();
-        Folders::write_key(&(self.key.clone(), format!("{}/", self.path)), &mut start);
-        start.pop();
-        let below = self.view.scan::<Folders>(&start, &prefix_end(&start), usize::MAX);
-        let below = below.into_iter().map(|((_, path), _)| path);
-        // Those of manifests without tags go with their manifests.
-        let below = below.filter(|path| !path.contains(':'));
-        let all = below.chain([self.path.as_str().to_owned()]);
-        let mut paths: Vec<String> = all.filter(|path| self.reaches_folder(path)).collect();
-        paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
-        for paths in paths.chunks(PRUNED_PATHS_MAX) {
-            self.events.push(Event::FoldersPruned { repository: self.key.clone(), paths: paths.to_vec() });
-        }
+        let events = pruned(self.view, self.key, self.path, |path| reaches_folder(self.hands, path));
+        self.events.extend(events);
     }
+}
+
+/// Whether hands reach a name that a folder may have been of.
+fn reaches_folder(hands: &Reach, path: &str) -> bool {
+    let of = |path: TreePath| {
+        let meanings = path.meanings();
+        meanings.iter().filter_map(Meaning::repo_name).any(|name| hands.reach(name))
+    };
+    hands.reach_all() || TreePath::parse(path).is_ok_and(of)
+}
+
+/// The pruning of all folders at or below a path that are empty, or will be once what is in them is gone, as far as they are
+/// `wanted`.
+pub(super) fn pruned(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    path: &TreePath,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Event> {
+    let begin = if path.is_root() { String::new() } else { format!("{path}/") };
+    let mut start = Vec::new();
+    Folders::write_key(&(key.clone(), begin), &mut start);
+    // The key ends the path, and others go on.
+    start.pop();
+    let below = view.scan::<Folders>(&start, &prefix_end(&start), usize::MAX);
+    let below = below.into_iter().map(|((_, path), _)| path);
+    // Those of manifests without tags go with their manifests.
+    let mut paths: Vec<String> = below.filter(|path| !path.contains(':')).collect();
+    if !path.is_root() {
+        paths.push(path.as_str().to_owned());
+    }
+    paths.retain(|path| wanted(path));
+    paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+    let pruned = |paths: &[String]| Event::FoldersPruned { repository: key.clone(), paths: paths.to_vec() };
+    paths.chunks(PRUNED_PATHS_MAX).map(pruned).collect()
 }

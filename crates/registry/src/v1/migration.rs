@@ -346,6 +346,7 @@ impl Registry {
             name: name.clone(),
             tag: tag.clone(),
             json,
+            layers: chain.iter().map(|found| found.image.layer).collect(),
             to: to.clone(),
             conversion,
             force: *force,

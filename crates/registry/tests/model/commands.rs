@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use supercargo_model::{Algorithm, Digest, Reference, RepoKey, Tag, Timestamp};
 use supercargo_registry::{
     Actor, Api, Caller, Clock, Collected, Condition, DataFolder, Error, GcPolicy, ManifestPush, Options,
-    Origin, Registry, StoreOptions,
+    Origin, Registry, StoreOptions, ToPromote,
 };
 
 use crate::content::{BLOBS, INLINE_BYTES_MAX, MANIFESTS, digest_of};
@@ -63,6 +63,13 @@ enum Command {
         tag: Option<usize>,
         principal: usize,
     },
+    /// A tag, or all, comes into another name, or under another tag.
+    Promote {
+        from: usize,
+        to: usize,
+        tags: Option<(usize, usize)>,
+        copy: bool,
+    },
     DeleteTag {
         name: usize,
         tag: usize,
@@ -109,6 +116,9 @@ fn command() -> impl Strategy<Value = Command> {
         5 => (name(), manifest(), tag(), principal()).prop_map(|(name, manifest, tag, principal)| {
             Command::Push { name, manifest, tag, principal }
         }),
+        5 => (name(), name(), proptest::option::weighted(0.7, (0..TAGS.len(), 0..TAGS.len())), any::<bool>()).prop_map(
+            |(from, to, tags, copy)| Command::Promote { from, to, tags, copy }
+        ),
         6 => (name(), 0..TAGS.len()).prop_map(|(name, tag)| Command::DeleteTag { name, tag }),
         3 => (name(), manifest()).prop_map(|(name, manifest)| Command::DeleteManifest { name, manifest }),
         1 => (name(), blob()).prop_map(|(name, blob)| Command::DeleteBlob { name, blob }),
@@ -305,6 +315,10 @@ impl Sides {
             Command::Push { name: to, manifest, tag: with, principal } => {
                 self.push_both(&name(to), manifest, with.map(tag).as_ref(), principal).await;
             }
+            Command::Promote { from, to, tags, copy } => {
+                let tags = tags.map(|(of, to)| (tag(of), tag(to)));
+                self.promote(&name(from), &name(to), tags, copy).await;
+            }
             Command::DeleteTag { name: of, tag: which } => {
                 let (of, which) = (name(of), tag(which));
                 let reference = Reference::Tag(which.clone());
@@ -363,6 +377,38 @@ impl Sides {
             self.model.promise(of, digest, principal);
         } else {
             assert!(matches!(found, Err(Error::BlobUnknown(_))), "{found:?}");
+        }
+    }
+
+    async fn promote(&mut self, from: &Name, to: &Name, tag: Option<(Tag, Tag)>, copy: bool) {
+        let wanted = ToPromote { names: vec![(from.1.clone(), to.1.clone())], tag: tag.clone() };
+        let promoted = self.registry().promote(&caller(0), (&from.0, &to.0), wanted, copy).await;
+        let held = self.model.get(from);
+        let tags: Vec<(Tag, Tag)> = match tag {
+            Some(tags) => vec![tags],
+            None => held.tags.keys().map(|tag| (tag.clone(), tag.clone())).collect(),
+        };
+        let is_there = !tags.is_empty() && tags.iter().all(|(tag, _)| held.tags.contains_key(tag));
+        let onto_itself = is_there && from == to && tags.iter().any(|(tag, to)| tag == to);
+        match promoted {
+            Ok(promoted) => {
+                assert!(is_there && !onto_itself, "{tags:?} of {from:?} came into {to:?}");
+                let expected: Vec<_> = tags.iter().map(|(tag, to)| (tag, to, held.tags[tag])).collect();
+                let promoted: Vec<_> = promoted
+                    .iter()
+                    .map(|promoted| (&promoted.from_tag, &promoted.tag, promoted.digest))
+                    .collect();
+                assert_eq!(promoted, expected);
+                self.model.promote(from, to, &tags, copy);
+            }
+            Err(Error::NameUnknown(_) | Error::TagUnknown(_)) => assert!(!is_there),
+            Err(Error::Invalid(_)) => assert!(onto_itself),
+            Err(Error::ManifestBlobUnknown(missing)) => {
+                let lacks = self.model.missing_for(from, to, &tags);
+                assert_eq!(missing.into_iter().collect::<BTreeSet<_>>(), lacks);
+                assert!(!lacks.is_empty());
+            }
+            Err(e) => panic!("{e}"),
         }
     }
 

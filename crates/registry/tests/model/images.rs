@@ -15,10 +15,10 @@ use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
 use supercargo_model::{Algorithm, Digest, ImageId, Reference, RepoKey, RepoName, Tag, media_type};
-use supercargo_registry::v1::Viewer;
+use supercargo_registry::v1::{MayMigrate, MigratedTag, MigrationRequest, TagMigration, Viewer};
 use supercargo_registry::{
     Actor, Api, BlobContent, Caller, Condition, DataFolder, Error, GcPolicy, ManifestPush, Options, Origin,
-    Registry, StoreOptions,
+    PromotedTag, Registry, StoreOptions, ToPromote,
 };
 
 use crate::commands::{ManualClock, cases};
@@ -157,6 +157,18 @@ enum Command {
         repository: usize,
         name: usize,
     },
+    /// A tag, or all of a name, comes into a name of the same repository.
+    Promote {
+        repository: usize,
+        from: usize,
+        to: usize,
+        tags: Option<(usize, usize)>,
+        copy: bool,
+    },
+    /// What V1 clients pushed becomes manifests of the repository that speaks both.
+    Migrate {
+        force: bool,
+    },
     Collect,
     Sweep,
     Pass(Duration),
@@ -185,6 +197,9 @@ fn command() -> impl Strategy<Value = Command> {
         3 => repository().prop_map(|repository| Command::Forget { repository }),
         1 => (repository(), 0..NAMES.len())
             .prop_map(|(repository, name)| Command::DeleteName { repository, name }),
+        4 => (repository(), 0..NAMES.len(), 0..NAMES.len(), proptest::option::weighted(0.7, (0..TAGS.len(), 0..TAGS.len())), any::<bool>())
+            .prop_map(|(repository, from, to, tags, copy)| Command::Promote { repository, from, to, tags, copy }),
+        3 => any::<bool>().prop_map(|force| Command::Migrate { force }),
         6 => Just(Command::Collect),
         1 => Just(Command::Sweep),
         4 => prop_oneof![3 => Just(1), 1 => Just(5), 1 => Just(11), 1 => Just(61)]
@@ -395,6 +410,12 @@ impl Side {
                 // Whoever deletes a name means all that is in it, at once: that is stronger than any promise.
                 self.forget_promises(|push| push.repository == repository);
             }
+            Command::Promote { repository, from, to, tags, copy } => {
+                let (from, to) = (place(repository, from, 0), place(repository, to, 0));
+                let tags = tags.map(|(of, to)| (TAGS[of].parse().unwrap(), TAGS[to].parse().unwrap()));
+                self.promote(&from, &to, tags, copy).await;
+            }
+            Command::Migrate { force } => self.migrate(force).await,
             Command::Collect => self.registry().collect(&caller(9), None, |_| {}).await.unwrap(),
             Command::Sweep => assert_eq!(self.registry().sweep().await.unwrap().files, 0),
             Command::Pass(duration) => self.pass(duration),
@@ -513,6 +534,43 @@ impl Side {
         self.registry().v1_set_tag(repository, viewer, name, tag, &id).await?;
         self.tags.insert(key.clone(), Target::Image(id));
         Ok(())
+    }
+
+    /// What a tag reaches is whole, so that nothing but another image of an id keeps it from coming.
+    async fn promote(&mut self, from: &Key, to: &Key, tag: Option<(Tag, Tag)>, copy: bool) {
+        let wanted = ToPromote { names: vec![(from.1.clone(), to.1.clone())], tag };
+        let promoted = match self.registry().promote(&caller(9), (&from.0, &to.0), wanted, copy).await {
+            Ok(promoted) => promoted,
+            Err(Error::NameUnknown(_) | Error::TagUnknown(_) | Error::ImageExists(_)) => return,
+            // Onto itself.
+            Err(Error::Invalid(_)) if from == to => return,
+            Err(e) => panic!("{e}"),
+        };
+        for PromotedTag { from_tag, tag, digest, .. } in promoted {
+            let source = (from.0.clone(), from.1.clone(), from_tag);
+            // Who was there first keeps what stands for it to V1 clients.
+            let target = match self.tags[&source].clone() {
+                Target::Image(_) if from.0 == repository(1) => Target::Manifest(digest),
+                target => target,
+            };
+            if !copy {
+                self.tags.remove(&source);
+            }
+            self.tags.insert((to.0.clone(), to.1.clone(), tag), target);
+        }
+    }
+
+    async fn migrate(&mut self, force: bool) {
+        let request =
+            MigrationRequest { from: repository(0), to: repository(1), name: None, tag: None, force };
+        let mut migrated = Vec::new();
+        let each = |tag: MigratedTag, _| migrated.push(tag);
+        self.registry().migrate(&caller(9), &request, |_| MayMigrate::Yes, each).await.unwrap();
+        for MigratedTag { name, tag, outcome } in migrated {
+            let (TagMigration::Migrated(_) | TagMigration::Unchanged(_)) = outcome else { continue };
+            let image = self.tags[&(repository(0), name.clone(), tag.clone())].clone();
+            self.tags.insert((repository(1), name, tag), image);
+        }
     }
 
     async fn push_v2(&mut self, key: Key, layers: &[usize]) {

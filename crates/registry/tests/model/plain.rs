@@ -230,6 +230,60 @@ impl Model {
         }
     }
 
+    // ---- promoting ----
+
+    /// What comes with a tag: each manifest that it reaches, and each blob.
+    fn brought(&self, from: &Name, tag: &Tag) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+        let held = self.get(from);
+        let (mut manifests, mut blobs) = (BTreeSet::new(), BTreeSet::new());
+        let mut to_walk = vec![held.tags[tag]];
+        while let Some(digest) = to_walk.pop() {
+            if !manifests.insert(digest) {
+                continue;
+            }
+            let read = manifest(&digest).unwrap();
+            blobs.extend(read.blobs.iter().copied());
+            for child in &read.children {
+                if held.has_manifest(child) {
+                    to_walk.push(*child);
+                } else {
+                    blobs.insert(*child);
+                }
+            }
+            to_walk.extend(
+                held.manifests().filter(|other| manifest(other).unwrap().subject == Some(digest)).copied(),
+            );
+        }
+        (manifests, blobs)
+    }
+
+    /// What should come with tags and is neither where they are nor where they are to be.
+    pub fn missing_for(&self, from: &Name, to: &Name, tags: &[(Tag, Tag)]) -> BTreeSet<Digest> {
+        let blobs = tags.iter().flat_map(|(tag, _)| self.brought(from, tag).1);
+        blobs.filter(|blob| !self.has_blob(from, blob) && !self.has_blob(to, blob)).collect()
+    }
+
+    pub fn promote(&mut self, from: &Name, to: &Name, tags: &[(Tag, Tag)], copy: bool) {
+        assert_eq!(self.missing_for(from, to, tags), BTreeSet::new(), "what comes is not whole");
+        let brought: Vec<_> = tags.iter().map(|(tag, _)| self.brought(from, tag)).collect();
+        let held = self.get(from);
+        for ((tag, to_tag), (manifests, blobs)) in tags.iter().zip(brought) {
+            for digest in blobs {
+                self.content(to, digest).blob = true;
+            }
+            for digest in manifests {
+                self.content(to, digest).manifest = true;
+            }
+            let (now, digest) = (self.now, held.tags[tag]);
+            let target = self.held.get_mut(to).unwrap();
+            let moved_from = target.tags.insert(to_tag.clone(), digest).filter(|before| *before != digest);
+            target.settle(now, moved_from);
+            if !copy {
+                self.delete_tag(from, tag);
+            }
+        }
+    }
+
     // ---- deleting ----
 
     pub fn delete_tag(&mut self, name: &Name, tag: &Tag) -> bool {

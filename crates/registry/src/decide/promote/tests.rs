@@ -317,3 +317,132 @@ fn where_both_are_served_an_image_keeps_its_id() {
     let events = view.events(promotion(&[(a(), a())], Some(("latest", "latest")), true));
     assert_eq!(kinds(&events), ["BlobMounted", "BlobMounted", "ManifestPushed", "TagSet", "Promoted"]);
 }
+
+/// Given what `r/a` holds with `latest` on an index of these, whatever is in the index comes as what it is.
+#[test]
+fn what_is_a_layer_of_one_manifest_and_a_manifest_too_comes_as_both() {
+    for children in [[10, 11], [11, 10]] {
+        let children = children.map(|byte| Descriptor {
+            media_type: String::new(),
+            digest: d(byte),
+            size: 1,
+            platform: None,
+            foreign: false,
+        });
+        let index = Manifest {
+            config: None,
+            children: children.to_vec(),
+            media_type: media_type::OCI_INDEX.to_owned(),
+            ..image(0, &[])
+        };
+        let mut view = given([
+            created(other(), RepositoryConfig::default()),
+            added(a(), 1),
+            added(a(), 2),
+            added(a(), 10),
+            pushed(10, image(1, &[2])),
+            pushed(11, image(1, &[10])),
+            pushed(12, index),
+            set("latest", 12),
+        ]);
+        let events = view.events(promotion(&[(a(), a())], None, true));
+        assert_eq!(manifests(&events).len(), 3, "{events:?}");
+        view.record(events);
+        let id = name_id(&mut view.0, &other(), &a()).unwrap();
+        let content = view.0.row::<Contents>(&(id, d(10))).unwrap();
+        assert!(content.blob && content.manifest, "{content:?}");
+    }
+}
+
+#[test]
+fn what_comes_as_several_things_is_counted_once() {
+    let config = |docker_api_version, quota| RepositoryConfig {
+        docker_api_version,
+        rules: ContentRules { quota: Some(quota), ..ContentRules::default() },
+        ..RepositoryConfig::default()
+    };
+    let (both, old) = (DockerApiVersion::Both, DockerApiVersion::V1);
+    // Its layer is one of the manifest that it is a view of; and two have the same.
+    let mut of_both = given([
+        Event::RepositoryConfigured { repository: r(), config: config(both, 10_000) },
+        created(other(), config(both, 0)),
+        added(a(), 1),
+        added(a(), 201),
+        pushed(10, image(1, &[201])),
+        came(r(), &[v1(1, None)]),
+        Event::V1ViewAdded { repository: r(), name: a(), manifest: d(10), image: d(101) },
+        set("latest", 10),
+    ]);
+    let mut of_old = given([
+        Event::RepositoryConfigured { repository: r(), config: config(old, 10_000) },
+        created(other(), config(old, 0)),
+        came(r(), &[v1(1, None), V1Image { layer: d(201), ..v1(2, None) }]),
+        set("1", 101),
+        set("2", 102),
+    ]);
+    for (view, version, bytes) in [(&mut of_both, both, 1 + 1 + 5 + 50), (&mut of_old, old, 5 + 5 + 20)] {
+        view.record([Event::RepositoryConfigured {
+            repository: other(),
+            config: config(version, bytes - 1),
+        }]);
+        let full = view.decide(promotion(&[(a(), a())], None, true));
+        assert!(matches!(full, Err(Error::AgainstRule(rules::Broken::QuotaExceeded { .. }))), "{full:?}");
+        view.record([Event::RepositoryConfigured { repository: other(), config: config(version, bytes) }]);
+        view.events(promotion(&[(a(), a())], None, true));
+    }
+}
+
+/// Whoever pushes where something is to be promoted could else decide what comes there.
+#[test]
+fn an_image_of_the_same_json_with_another_layer_stops_it() {
+    let mut view = given_images();
+    view.record([came(other(), &[V1Image { layer: d(150), ..v1(1, None) }])]);
+    let refused = view.decide(promotion(&[(a(), a())], Some(("base", "base")), true));
+    assert!(matches!(refused, Err(Error::ImageExists(id)) if id == v1(1, None).id), "{refused:?}");
+}
+
+#[test]
+fn what_was_said_of_another_name_in_the_same_folder_stays_there() {
+    let mut view = given_an_index();
+    let within: RepoName = "a/latest".parse().unwrap();
+    let said = |path: &str| Event::PropertiesSet {
+        repository: r(),
+        path: path.to_owned(),
+        set: vec![("qa".to_owned(), vec!["passed".to_owned()])],
+        removed: Vec::new(),
+    };
+    // A tag of another name that is called as the file is.
+    view.record([
+        Event::BlobAdded { repository: r(), name: within.clone(), digest: d(1), size: 1 },
+        Event::ManifestPushed {
+            repository: r(),
+            name: within.clone(),
+            digest: d(20),
+            manifest: image(1, &[]),
+        },
+        Event::TagSet {
+            repository: r(),
+            name: within,
+            tag: tag("list.manifest.json"),
+            digest: d(20),
+            previous: None,
+        },
+        said("a/latest/list.manifest.json"),
+    ]);
+    let events = view.events(promotion(&[(a(), b())], Some(("latest", "prod")), true));
+    assert!(!kinds(&events).contains(&"PropertiesSet"), "{events:?}");
+}
+
+/// Nobody checks what a manifest says of the sizes of what it lists.
+#[test]
+fn a_blob_comes_with_the_size_that_it_has() {
+    let larger = Event::BlobAdded { repository: r(), name: a(), digest: d(1), size: 3000 };
+    let mut view = given([
+        created(other(), RepositoryConfig::default()),
+        larger,
+        pushed(10, image(1, &[])),
+        set("latest", 10),
+    ]);
+    let events = view.events(promotion(&[(a(), a())], None, true));
+    assert!(matches!(events[0], Event::BlobMounted { size: 3000, .. }), "{events:?}");
+}
