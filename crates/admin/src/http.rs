@@ -306,8 +306,10 @@ async fn search(
 ) -> Result<Response, Refusal> {
     let Json(query) = query.map_err(|e| Refusal::invalid(e.body_text()))?;
     let registry = Arc::clone(&admin.registry);
+    let place = registry.place_to_walk().await?;
     let (to, mut found) = tokio::sync::mpsc::channel(FOUND_WAITING);
     tokio::task::spawn_blocking(move || {
+        let _place = place;
         let mut piece = Vec::new();
         let searched = ops::search(&registry, &query, &|| to.is_closed(), |item| {
             // Items are plain data, and a Vec takes any number of bytes.

@@ -41,7 +41,6 @@ use supercargo_access::Authority;
 use supercargo_http::body::BodyStream;
 use supercargo_http::request;
 use supercargo_registry::Registry;
-use tokio::sync::Semaphore;
 
 pub use crate::aql::{AqlError, parse as parse_aql};
 use crate::error::{Code, Failure};
@@ -57,9 +56,6 @@ pub const DEFAULT_CONTEXT: &str = "/artifactory";
 
 /// Largest body that is read, in bytes: that of a permission target with some thousand names.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-
-/// How many walks over trees there are at a time. More wait.
-const WALKS_MAX: usize = 4;
 
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
@@ -80,7 +76,7 @@ pub struct Settings {
 /// If the context does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
 pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
     let context = settings.context.clone();
-    let surface = Arc::new(Surface { registry, settings, walks: Arc::new(Semaphore::new(WALKS_MAX)) });
+    let surface = Arc::new(Surface { registry, settings });
     Router::new()
         .route(&format!("{context}/"), any(dispatch))
         .route(&format!("{context}/{{*rest}}"), any(dispatch))
@@ -91,8 +87,6 @@ pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
 struct Surface {
     registry: Arc<Registry>,
     settings: Settings,
-    /// A place for each walk over a tree.
-    walks: Arc<Semaphore>,
 }
 
 /// A request that was let in.

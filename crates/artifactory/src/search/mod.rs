@@ -89,7 +89,7 @@ async fn results(
     shown: impl Fn(&Found<'_>) -> supercargo_registry::Result<Members> + Send + 'static,
     end: impl FnOnce(u64) -> Option<(&'static str, Members)> + Send + 'static,
 ) -> Result<Response, Failure> {
-    let place = surface.place_to_walk().await?;
+    let place = surface.registry.place_to_walk().await?;
     let registry = Arc::clone(&surface.registry);
     let admitted = asked.admitted.clone();
     respond::stream(content_type, move |sink| {

@@ -56,7 +56,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
         return Err(Failure::new(Code::LoginRequired));
     }
     let options: Wanted = asked.parameters()?;
-    let place = surface.place_to_walk().await?;
+    let place = surface.registry.place_to_walk().await?;
     let (mut tree, root) = surface.item(asked, wanted)?;
     if !root.is_folder() {
         return Err(no_folder(wanted));

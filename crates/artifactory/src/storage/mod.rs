@@ -9,8 +9,6 @@ mod list;
 pub(crate) mod notation;
 pub(crate) mod properties;
 
-use std::sync::Arc;
-
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -21,7 +19,6 @@ use supercargo_model::tree::TreePath;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Error;
 use supercargo_registry::tree::{Checksums, Item, Reach, RepositoryTree};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
@@ -77,12 +74,6 @@ impl Surface {
     /// Who may set properties, of an item that is seen.
     pub(crate) fn annotating(&self, asked: &Asked, item: &route::Item) -> Reach {
         reach(&asked.admitted, &item.repository, Rights::may_annotate)
-    }
-
-    /// A place among those that walk trees, as soon as there is one.
-    pub(crate) async fn place_to_walk(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let place = Arc::clone(&self.walks).acquire_owned().await;
-        place.map_err(|closed| Failure::internal(closed.to_string()))
     }
 }
 

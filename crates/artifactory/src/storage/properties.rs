@@ -127,7 +127,6 @@ async fn change(
 ) -> Result<Response, Failure> {
     let (eyes, path) = surface.eyes(asked, wanted)?;
     let hands = surface.annotating(asked, wanted);
-    let _place = if spread.recursive { Some(surface.place_to_walk().await?) } else { None };
     let (registry, caller) = (&surface.registry, &asked.admitted.caller);
     registry
         .set_properties(caller, &wanted.repository, (&eyes, &hands), &path, (set, removed), spread)

@@ -74,6 +74,7 @@ impl Registry {
         }
         let (set, removed): (Arc<[_]>, Arc<[_]>) = (set.into(), removed.into());
         let change = |path| PropertiesChange { path, set: Arc::clone(&set), removed: Arc::clone(&removed) };
+        let _place = if spread.recursive { Some(self.place_to_walk().await?) } else { None };
         let mut tree = self.tree(repository, eyes.clone())?;
         let paths = {
             let (hands, path) = (hands.clone(), path.clone());

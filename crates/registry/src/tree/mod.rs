@@ -29,7 +29,8 @@ pub use change::{PropertiesChange, Spread, TREE_PATHS_MAX};
 pub use content::Checksums;
 pub(crate) use look::{Place, Tree};
 pub(crate) use properties::{LABEL, check_name, check_values, is_built_in};
-pub use walk::Visit;
+pub(crate) use walk::Walks;
+pub use walk::{Visit, WalkPlace};
 
 /// The names of a repository that somebody's eyes or hands reach. An item is seen by whoever may read a name that it belongs
 /// to, and what may not be read is not there; it is changed by whoever may do that with the name.

@@ -1,13 +1,49 @@
 //! Walking a tree: folder by folder, in the order of paths, from wherever a walk before was left.
 
+use std::sync::Arc;
+
 use supercargo_model::tree::TreePath;
 use supercargo_projections::Rows;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Item;
 use super::look::Tree;
+use crate::registry::Registry;
+use crate::{Error, Result};
 
 /// How many folders are looked up at once.
 const STEP_FOLDERS: usize = 64;
+
+/// How many walks over trees there are at a time, whoever asked for them. More wait.
+pub(crate) const WALKS_MAX: usize = 4;
+
+/// The places of those who walk trees.
+#[derive(Debug)]
+pub(crate) struct Walks(Arc<Semaphore>);
+
+impl Default for Walks {
+    fn default() -> Walks {
+        Walks(Arc::new(Semaphore::new(WALKS_MAX)))
+    }
+}
+
+/// A place among those who walk trees, until it is dropped.
+#[derive(Debug)]
+#[must_use = "the place is free again once this is dropped"]
+pub struct WalkPlace {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Registry {
+    /// A place among those who walk trees, as soon as there is one: for whoever searches or lists what may be everything.
+    ///
+    /// # Errors
+    /// None that happens: the places last as long as the registry does.
+    pub async fn place_to_walk(&self) -> Result<WalkPlace> {
+        let permit = Arc::clone(&self.walks.0).acquire_owned().await.map_err(Error::internal)?;
+        Ok(WalkPlace { _permit: permit })
+    }
+}
 
 /// What becomes of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
