@@ -24,7 +24,6 @@ pub mod setup;
 mod storage;
 mod system;
 mod token;
-mod walks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +49,6 @@ pub use crate::route::is_beside_the_protocols;
 use crate::security::{api_key, groups, targets, users};
 use crate::setup::ways::Reached;
 pub use crate::system::ARTIFACTORY_VERSION;
-use crate::walks::Walks;
 
 /// Where the surface stands, where nothing else is configured.
 pub const DEFAULT_CONTEXT: &str = "/artifactory";
@@ -77,7 +75,7 @@ pub struct Settings {
 /// If the context does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
 pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
     let context = settings.context.clone();
-    let surface = Arc::new(Surface { registry, settings, walks: Walks::default() });
+    let surface = Arc::new(Surface { registry, settings });
     Router::new()
         .route(&format!("{context}/"), any(dispatch))
         .route(&format!("{context}/{{*rest}}"), any(dispatch))
@@ -88,7 +86,6 @@ pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
 struct Surface {
     registry: Arc<Registry>,
     settings: Settings,
-    walks: Walks,
 }
 
 /// A request that was let in.

@@ -11,11 +11,11 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use supercargo_http::response;
 use supercargo_model::Timestamp;
+use supercargo_registry::tree::{Walk, Walks};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::error::Failure;
-use crate::walks::{Walk, Walks};
 
 /// What is gathered before it is sent, in bytes.
 const PIECE_BYTES: usize = 16 * 1024;

@@ -91,7 +91,7 @@ async fn results(
 ) -> Result<Response, Failure> {
     let registry = Arc::clone(&surface.registry);
     let admitted = asked.admitted.clone();
-    respond::stream(&surface.walks, content_type, move |sink| {
+    respond::stream(surface.registry.walks(), content_type, move |sink| {
         sink.write_all(b"{\"results\":")?;
         let elements = RefCell::new(sink.array()?);
         let mut count = 0;

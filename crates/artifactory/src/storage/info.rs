@@ -172,7 +172,7 @@ async fn whole(
 ) -> Result<Response, Failure> {
     let head = serde_json::to_string(head).map_err(|e| Failure::internal(e.to_string()))?;
     let head = head.strip_suffix('}').unwrap_or(&head).to_owned();
-    respond::stream(&surface.walks, content_type::FOLDER_INFO, move |sink| {
+    respond::stream(surface.registry.walks(), content_type::FOLDER_INFO, move |sink| {
         sink.write_all(head.as_bytes())?;
         sink.write_all(b",\"children\":")?;
         let mut children = sink.array()?;

@@ -68,7 +68,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
     let created = respond::time(surface.registry.now());
     let head = serde_json::to_string(&serde_json::json!({ "uri": uri, "created": created }));
     let head = head.map_err(|e| Failure::internal(e.to_string()))?;
-    respond::stream(&surface.walks, content_type::FILE_LIST, move |sink| {
+    respond::stream(surface.registry.walks(), content_type::FILE_LIST, move |sink| {
         sink.write_all(head.strip_suffix('}').unwrap_or(&head).as_bytes())?;
         sink.write_all(b",\"files\":")?;
         let mut files = sink.array()?;

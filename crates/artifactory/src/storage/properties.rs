@@ -135,7 +135,7 @@ async fn change(
         }),
         false => reach(&asked.admitted, &wanted.repository, Rights::may_annotate),
     };
-    let _place = if spread.recursive { Some(surface.walks.place().await?) } else { None };
+    let _place = if spread.recursive { Some(surface.registry.walks().place().await?) } else { None };
     let (registry, caller) = (&surface.registry, &asked.admitted.caller);
     registry
         .set_properties(caller, &wanted.repository, (&eyes, &hands), &path, (set, removed), spread)

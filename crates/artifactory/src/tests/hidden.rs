@@ -172,7 +172,7 @@ async fn clients_that_take_their_time_keep_nobody_from_walking() {
     }
     let authorization = basic("reader", PASSWORD);
     let mut slow = Vec::new();
-    for _ in 0..crate::walks::WALKS_MAX {
+    for _ in 0..supercargo_registry::tree::WALKS_MAX {
         let request = http::Request::get("/artifactory/api/storage/docker-local?list&deep=1");
         let request = request.header("authorization", &authorization).body(axum::body::Body::empty());
         let answer = tower::ServiceExt::oneshot(fixture.router.clone(), request.unwrap()).await.unwrap();

@@ -74,22 +74,33 @@ impl<'v> Search<'_, 'v> {
     /// Tells every item that fulfils the condition, once.
     fn every(&self, each: &mut dyn FnMut(Found<'v>) -> Flow) -> Result<()> {
         for (index, branch) in self.branches.iter().enumerate() {
-            let mut consider = |item: Found<'v>| {
+            let mut consider = |item: Found<'v>, at: Option<Timestamp>| {
                 if (self.stop)() {
                     return Ok(ControlFlow::Break(()));
                 }
-                if self.fulfils(&item, index)? { each(item) } else { Ok(ControlFlow::Continue(())) }
+                let wanted = at.is_none_or(|at| item.item().at == at);
+                if wanted && self.fulfils(&item, index)? { each(item) } else { Ok(ControlFlow::Continue(())) }
             };
             let flow = self.drivers.run(&branch.driver, &mut |repository, candidate| {
                 let Some(view) = self.view(repository).filter(|_| !(self.stop)()) else {
                     return Ok(ControlFlow::Break(()));
                 };
                 match candidate {
+                    Candidate::FolderOf(..) if self.files_only => Ok(ControlFlow::Continue(())),
+                    Candidate::FolderOf(at, path) => match view.item(&path)? {
+                        Some(item) if item.is_folder() => consider(item, Some(at)),
+                        _ => Ok(ControlFlow::Continue(())),
+                    },
+                    Candidate::FilesOf(at, path) => {
+                        view.in_folder(&path, true, &mut |item| consider(item, Some(at)))
+                    }
                     Candidate::Item(path) => match view.item(&path)? {
-                        Some(item) => consider(item),
+                        Some(item) => consider(item, None),
                         None => Ok(ControlFlow::Continue(())),
                     },
-                    Candidate::In(path) => view.in_folder(&path, self.files_only, &mut consider),
+                    Candidate::In(path) => {
+                        view.in_folder(&path, self.files_only, &mut |item| consider(item, None))
+                    }
                 }
             })?;
             if flow.is_break() {

@@ -204,7 +204,8 @@ fn records(steps: &[Step]) -> Vec<Record> {
     }
     let records = events.into_iter().enumerate().map(|(seq, event)| Record {
         seq: seq as u64,
-        at: Timestamp::from_micros(1_000_000).plus(Duration::from_secs(seq as u64)),
+        // Two have the same moment.
+        at: Timestamp::from_micros(1_000_000).plus(Duration::from_secs(seq as u64 / 2)),
         id: Uuid::from_u128(seq as u128),
         actor: Actor::User(if seq % 3 == 0 { "ann" } else { "bob" }.to_owned()),
         origin: Origin::local(Api::Cli),
@@ -448,6 +449,55 @@ fn a_search_ends_when_it_is_told_to() {
     registry
         .search(&nothing, |_| Some(Reach::all()), &|| false, &mut |_| panic!("nothing is searched for"))
         .unwrap();
+    registry.close();
+}
+
+/// What is found, and how many candidates and items were looked at for it.
+fn looked_at(registry: &Registry, query: &Query) -> (usize, usize) {
+    let (mut found, asked) = (0, std::cell::Cell::new(0));
+    let stop = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    let mut each = |_: &Found<'_>| {
+        found += 1;
+        Ok(ControlFlow::Continue(()))
+    };
+    registry.search(query, |_| Some(Reach::all()), &stop, &mut each).unwrap();
+    (found, asked.get())
+}
+
+#[test]
+fn a_tag_of_a_name_is_found_without_a_look_at_other_tags_or_names() {
+    let of = |name, tag| Step::Manifest { repository: 0, name, number: 0, tag: Some(tag) };
+    let steps: Vec<Step> = (0..NAMES.len()).flat_map(|name| (0..4).map(move |tag| of(name, tag))).collect();
+    let (_folder, registry) = opened(&steps);
+    let is = |key: &str, value: &str| Condition::Is(Test::Property(key.to_owned(), TextTest::equals(value)));
+    let both = Condition::All(vec![is("docker.repoName", "a/b"), is("docker.manifest", "latest")]);
+    // The tag, and the manifest that it points at.
+    assert_eq!(looked_at(&registry, &query(both)), (1, 2));
+    registry.close();
+}
+
+#[test]
+fn what_was_made_since_is_read_no_further_than_it_is_asked_for() {
+    let of = |number: usize| Step::Manifest {
+        repository: 0,
+        name: 1,
+        number: number as u8 % 5,
+        tag: Some(number % 4),
+    };
+    let (_folder, registry) = opened(&(0..200).map(of).collect::<Vec<_>>());
+    let since = registry.log().last().unwrap().unwrap().at;
+    let since = Timestamp::from_micros(since.as_micros() - 40_000_000);
+    let files = Condition::All(vec![
+        Condition::Is(Test::Kind(KindTest::File)),
+        Condition::Is(Test::Time(TimeField::Created, Comparison::Greater, since)),
+    ]);
+    let (all, looked) = looked_at(&registry, &query(files.clone()));
+    assert!(all >= 12 && looked < 400, "{all} {looked}");
+    let (found, looked) = looked_at(&registry, &Query { limit: Some(1), ..query(files) });
+    assert!(found == 1 && looked < 60, "{looked}");
     registry.close();
 }
 

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::Failure;
+use crate::registry::Registry;
+use crate::{Error, Result};
 
 /// How many walks over trees there are at a time. More wait.
-pub(crate) const WALKS_MAX: usize = 4;
+pub const WALKS_MAX: usize = 4;
 /// How many answers are written at a time, those that wait for their clients among them. More wait.
 const ANSWERS_MAX: usize = 128;
 
 /// The places for walks, and for answers that come of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Walks {
+pub struct Walks {
     places: Arc<Semaphore>,
     answers: Arc<Semaphore>,
 }
@@ -33,30 +34,41 @@ impl Walks {
     /// A place among those that walk, as soon as there is one.
     ///
     /// # Errors
-    /// Internal: there always will be one.
-    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        one_of(&self.places).await
+    /// None that happens: the places last as long as the registry does.
+    pub async fn place(&self) -> Result<WalkPlace> {
+        one_of(&self.places).await.map(WalkPlace)
     }
 
     /// A walk whose answer is written on the way, as soon as there is a place for it.
     ///
     /// # Errors
     /// As [`Walks::place`].
-    pub(crate) async fn begin(&self) -> Result<Walk, Failure> {
+    pub async fn begin(&self) -> Result<Walk> {
         let answer = one_of(&self.answers).await?;
-        let place = Some(self.place().await?);
+        let place = Some(one_of(&self.places).await?);
         Ok(Walk { places: Arc::clone(&self.places), place, runtime: Handle::current(), _answer: answer })
     }
 }
 
-async fn one_of(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
-    let place = Arc::clone(places).acquire_owned().await;
-    place.map_err(|closed| Failure::internal(closed.to_string()))
+async fn one_of(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    Arc::clone(places).acquire_owned().await.map_err(Error::internal)
+}
+
+/// A place among those that walk, until it is dropped.
+#[derive(Debug)]
+#[must_use = "the place is free again once this is dropped"]
+pub struct WalkPlace(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit);
+
+impl Registry {
+    /// The places for what walks trees, whoever asks for it.
+    pub fn walks(&self) -> &Walks {
+        &self.walks
+    }
 }
 
 /// A walk that is under way.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub struct Walk {
     places: Arc<Semaphore>,
     place: Option<OwnedSemaphorePermit>,
     runtime: Handle,
@@ -65,7 +77,7 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Lets another walk while `wait` waits. Blocks.
-    pub(crate) fn pause<O>(&mut self, wait: impl FnOnce() -> O) -> O {
+    pub fn pause<O>(&mut self, wait: impl FnOnce() -> O) -> O {
         self.place = None;
         let waited = wait();
         // Nobody closes the places; without one there would be one walk more.
