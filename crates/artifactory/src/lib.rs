@@ -6,8 +6,6 @@
 //! are kept, and listeners, connections and time-outs on them, which are the server's. `route` says which operation is
 //! meant, a file per noun answers it, and [`error`] holds the one table of what can go wrong.
 
-#![allow(dead_code, reason = "handlers come one after another; this goes with the last of them")]
-
 mod aql;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod edge;
@@ -107,11 +105,6 @@ impl Asked {
     fn parameters<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let parameters: Result<Query<T>, _> = Query::try_from_uri(&self.parts.uri);
         parameters.map(|Query(it)| it).map_err(|error| Failure::invalid(error.body_text()))
-    }
-
-    /// An operation that nothing answers yet.
-    fn unanswered(&self) -> Failure {
-        Failure::new(Code::NotFound)
     }
 }
 

@@ -33,7 +33,7 @@ impl Fixture {
     }
 
     /// An image of one layer with a label; the digests of its manifest, config and layer.
-    async fn push_image(&self, name: &str, tag: &str, layer: Vec<u8>) -> [Digest; 3] {
+    pub(super) async fn push_image(&self, name: &str, tag: &str, layer: Vec<u8>) -> [Digest; 3] {
         let (name, tag) = (RepoName::parse(name).unwrap(), Tag::parse(tag).unwrap());
         let config = br#"{"architecture":"amd64","os":"linux","config":{"Labels":{"team":"blue"}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         let sizes = (config.len(), layer.len());
@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// A V1 image whose id is this byte, made from another, and a tag on it.
-    async fn push_v1(&self, name: &str, tag: &str, id: u8, parent: Option<u8>) -> ImageId {
+    pub(super) async fn push_v1(&self, name: &str, tag: &str, id: u8, parent: Option<u8>) -> ImageId {
         let (name, tag) = (RepoName::parse(name).unwrap(), Tag::parse(tag).unwrap());
         let image = ImageId::from_bytes([id; 32]);
         let parent = parent.map_or_else(String::new, |parent| {
@@ -179,6 +179,27 @@ async fn a_file_says_its_size_and_checksums() {
     assert_eq!(fixture.records(), before + 1);
     assert_eq!(fixture.ask("GET", &path).await.json()["checksums"], told["checksums"]);
     assert_eq!(fixture.records(), before + 1);
+}
+
+#[tokio::test]
+async fn a_search_tells_of_an_item_what_the_item_tells_of_itself() {
+    let new = Fixture::open(DockerApiVersion::V2).await;
+    new.push_image("team/app", "v1", b"layer".to_vec()).await;
+    let old = Fixture::open(DockerApiVersion::V1).await;
+    old.push_v1("team/app", "1", 1, None).await;
+    let detail = [("x-result-detail", "info")];
+    let mut seen = std::collections::BTreeSet::new();
+    for (fixture, name) in [(&new, "*.json"), (&new, "sha256__*"), (&old, "*.json"), (&old, "layer.tar")] {
+        let found = fixture.send("GET", &format!("api/search/artifact?name={name}"), &detail, "").await;
+        for told in found.json()["results"].as_array().unwrap() {
+            let uri = told["uri"].as_str().unwrap().split_once("/artifactory/").unwrap().1;
+            assert_eq!(*told, fixture.ask("GET", uri).await.json(), "{uri}");
+            seen.insert(uri.rsplit('/').next().unwrap().split("__").next().unwrap().to_owned());
+        }
+    }
+    let files =
+        ["_checksum.json", "_index_images.json", "ancestry.json", "json.json", "layer.tar", "manifest.json"];
+    assert_eq!(seen, [&files[..], &["sha256", "tag.json"]].concat().into_iter().map(str::to_owned).collect());
 }
 
 #[tokio::test]

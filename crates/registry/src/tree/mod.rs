@@ -27,6 +27,7 @@ use crate::{Error, Result};
 
 pub use change::{PropertiesChange, Spread, TREE_PATHS_MAX};
 pub use content::Checksums;
+pub(crate) use content::Content;
 pub(crate) use look::{Place, Tree};
 pub(crate) use properties::{LABEL, check_name, check_values, is_built_in};
 pub use walk::Visit;
