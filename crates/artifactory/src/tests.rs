@@ -1,6 +1,7 @@
 //! The surface without a network: requests in, answers out.
 
 mod bad_input;
+mod promotion;
 mod repositories;
 mod rights;
 mod security;
