@@ -203,6 +203,25 @@ async fn a_search_tells_of_an_item_what_the_item_tells_of_itself() {
 }
 
 #[tokio::test]
+async fn what_says_what_is_there_may_be_written_back() {
+    let fixture = Fixture::open(DockerApiVersion::V2).await;
+    fixture.push_image("team/app", "v1", b"layer".to_vec()).await;
+    let mut properties = fixture.properties("team/app/v1/manifest.json").await;
+    let patch = "api/metadata/docker-local/team/app/v1/manifest.json";
+    let before = fixture.records();
+    let body = json!({ "props": properties }).to_string();
+    assert_eq!((fixture.put_as("", "PATCH", patch, body).await.status, fixture.records()), (204, before));
+    properties["docker.manifest"] = json!(["v2"]);
+    properties["own"] = json!(["x"]);
+    let refused = fixture.put_as("", "PATCH", patch, json!({ "props": properties }).to_string()).await;
+    assert_eq!((refused.error().0, fixture.records()), (400, before));
+    properties["docker.manifest"] = json!(["v1"]);
+    let body = json!({ "props": properties }).to_string();
+    assert_eq!(fixture.put_as("", "PATCH", patch, body).await.status, 204);
+    assert_eq!(fixture.properties("team/app/v1/manifest.json").await, properties);
+}
+
+#[tokio::test]
 async fn a_list_is_as_deep_as_it_is_asked_for() {
     let fixture = Fixture::open(DockerApiVersion::V2).await;
     fixture.push("team/app", "v1").await;
