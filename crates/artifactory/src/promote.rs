@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use axum::body::Body;
-use axum::extract::Query;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -189,8 +188,7 @@ pub(crate) async fn migrate(surface: &Surface, asked: &Asked, from: &RepoKey) ->
         return Err(Failure::invalid("tag goes with dockerRepository: say of which name it is"));
     }
     let registry = &surface.registry;
-    let Query(Forced { force }) = Query::try_from_uri(&asked.parts.uri)
-        .map_err(|error| Failure::invalid(format!("force is true or false: {error}")))?;
+    let Forced { force } = asked.parameters()?;
     // What is overwritten by force is gone.
     let needed = if force { Actions::WRITE.or(Actions::DELETE) } else { Actions::WRITE };
     let admitted = asked.admitted.clone();

@@ -24,6 +24,7 @@ mod found;
 mod items;
 mod moved;
 mod python;
+mod refused;
 mod repositories;
 mod security;
 mod system;
