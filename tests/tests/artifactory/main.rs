@@ -16,11 +16,12 @@
 //! | Deletion and clean-up, by V1, by V2 and by path | `deleted` |
 //! | Users, groups, permission targets, tokens | `security`, `python` |
 //! | System ping, version | `system` |
-//! | Set Me Up, reverse proxy configuration | `system` |
+//! | Set Me Up, reverse proxy configuration | `guides` |
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod deleted;
 mod found;
+mod guides;
 mod items;
 mod moved;
 mod python;
