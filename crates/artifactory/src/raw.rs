@@ -5,8 +5,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use supercargo_access::Rights;
 use supercargo_http::etag;
 use supercargo_http::range::{self, Selection};
-use supercargo_http::response::{blob, content_range, empty, header_value, with_body};
+use supercargo_http::response::{blob, content_range, empty, header_value, warn, with_body};
 use supercargo_model::account::Actions;
+use supercargo_registry::Notice;
 use supercargo_registry::tree::{Checksums, Item, Reach};
 
 use crate::error::{Code, Failure};
@@ -148,5 +149,7 @@ pub(crate) async fn delete(
     let (registry, caller) = (&surface.registry, &asked.admitted.caller);
     let deleted = registry.delete_item(caller, &wanted.repository, (&eyes, &hands), &path).await;
     deleted.map_err(|e| told(asked, wanted, e))?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    let mut response = empty(StatusCode::NO_CONTENT);
+    warn(response.headers_mut(), &[Notice::Deleted]);
+    Ok(response)
 }

@@ -458,7 +458,9 @@ async fn what_is_deleted_by_its_path_is_gone() {
     assert_eq!(delete(&format!("team/app/v1/sha256__{}", config.hex())).await.error().0, 409);
     assert_eq!(delete("").await.error().0, 400);
     assert_eq!(delete("team/nothing").await.error(), (404, "Unable to find item".to_owned()));
-    assert_eq!(delete("team/app/v1").await.status, 204);
+    let deleted = delete("team/app/v1").await;
+    assert_eq!(deleted.status, 204);
+    assert!(deleted.header("warning").contains("by the next collection"), "{:?}", deleted.headers);
     assert_eq!(fixture.ask("GET", &format!("{STORAGE}/team/app/v1")).await.status, 404);
     assert_eq!(delete("team/app/v2/manifest.json").await.status, 204);
     assert_eq!(fixture.deep("", "").await, ["/team/app/sub/v1/list.manifest.json"]);
