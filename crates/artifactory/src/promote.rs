@@ -19,6 +19,7 @@ use supercargo_registry::{Error, PromotionWish};
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
+use crate::storage::reach;
 use crate::{Asked, Surface, respond};
 
 /// What a client asks to be promoted. Members that mean nothing here are passed over, and those that are null or empty are
@@ -117,40 +118,28 @@ pub(crate) async fn promote(surface: &Surface, asked: &Asked, from: &RepoKey) ->
         return Err(absent(&asked.admitted, from, Error::NameUnknown(name)));
     }
     for (name, to_name) in &wanted.names {
-        check(surface, &asked.admitted, (from, name), (&to, to_name), wanted.tag.as_ref(), copy)?;
+        check(&asked.admitted, (from, name), (&to, to_name), copy)?;
     }
-    registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await?;
+    // What is overwritten is gone.
+    wanted.overwriting =
+        reach(&asked.admitted, &to, |rights, key, name| rights.allow(key, name, Actions::DELETE));
+    let promoted = registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await;
+    promoted.map_err(|error| match error {
+        Error::TagForbidden { .. } => asked.admitted.forbidden().message(error.to_string()),
+        error => error.into(),
+    })?;
     Ok(respond::text(StatusCode::OK, "Promotion ended successfully"))
 }
 
 /// Whether the caller may take from the one name, which they may read, and put into the other.
 fn check(
-    surface: &Surface,
     admitted: &Admitted,
     (from, name): (&RepoKey, &RepoName),
     (to, to_name): (&RepoKey, &RepoName),
-    tag: Option<&(Tag, Tag)>,
     copy: bool,
 ) -> Result<(), Failure> {
-    if (!copy && !admitted.may(from, name, Actions::DELETE)) || !admitted.may(to, to_name, Actions::WRITE) {
-        return Err(admitted.forbidden());
-    }
-    // What is overwritten is gone.
-    let overwrites = |from_tag: &Tag, to_tag: &Tag| {
-        let present = surface.registry.tag_target(to, to_name, to_tag).ok();
-        present.is_some() && present != surface.registry.tag_target(from, name, from_tag).ok()
-    };
-    if admitted.may(to, to_name, Actions::DELETE) {
-        return Ok(());
-    }
-    let overwritten = match tag {
-        Some((from_tag, to_tag)) => overwrites(from_tag, to_tag),
-        None => {
-            let tags = surface.registry.tags(from, name, None, usize::MAX)?;
-            tags.entries.iter().any(|tag| overwrites(tag, tag))
-        }
-    };
-    if overwritten { Err(admitted.forbidden()) } else { Ok(()) }
+    let takes = copy || admitted.may(from, name, Actions::DELETE);
+    if takes && admitted.may(to, to_name, Actions::WRITE) { Ok(()) } else { Err(admitted.forbidden()) }
 }
 
 /// In which form a migration is answered.
