@@ -98,6 +98,11 @@ struct Asked {
 impl Asked {
     /// The parameters of the query.
     fn parameters<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        // What is no text would be read as another one.
+        let query = self.parts.uri.query().unwrap_or_default();
+        if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+            return Err(Failure::invalid("the query is not UTF-8"));
+        }
         let parameters: Result<Query<T>, _> = Query::try_from_uri(&self.parts.uri);
         parameters.map(|Query(it)| it).map_err(|error| Failure::invalid(error.body_text()))
     }

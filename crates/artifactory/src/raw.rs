@@ -24,7 +24,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// `GET <key>/<path>`, and HEAD, which also finds out what checksums are not known yet.
 pub(crate) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) -> Result<Response, Failure> {
-    let (mut tree, item) = surface.item(asked, wanted).await.map_err(|failure| match failure.code() {
+    let (tree, item) = surface.item(asked, wanted).await.map_err(|failure| match failure.code() {
         Code::ItemUnknown => Failure::new(Code::NotFound),
         _ => failure,
     })?;
@@ -37,7 +37,7 @@ pub(crate) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
     if asked.parts.method == Method::HEAD && !checksums.are_known() {
         let found_out = surface.registry.find_out_checksums(&asked.admitted.caller, &item).await;
         found_out.map_err(|e| told(asked, wanted, e))?;
-        let (mut tree, item) = surface.item(asked, wanted).await?;
+        let (tree, item) = surface.item(asked, wanted).await?;
         checksums = tree.checksums(&item)?;
     }
     let etag = entity_tag(&item, &checksums)?;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod hidden;
+mod promotion;
 mod repositories;
 mod rights;
 mod security;

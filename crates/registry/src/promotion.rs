@@ -8,6 +8,7 @@ use supercargo_projections::tables::{NameUsage, Names, prefix};
 use crate::command::{Command, Outcome, PromotedTag, Promotion};
 use crate::ledger::Payload;
 use crate::registry::{Caller, Registry};
+use crate::tree::Reach;
 use crate::{Error, Result};
 
 /// What somebody wants to be promoted of a repository.
@@ -30,6 +31,8 @@ pub struct ToPromote {
     pub names: Vec<(RepoName, RepoName)>,
     /// The one tag that comes, and what it is called there; else all.
     pub tag: Option<(Tag, Tag)>,
+    /// The names that they come into of which tags may be overwritten; all, unless something else is said.
+    pub overwriting: Reach,
 }
 
 impl Registry {
@@ -41,15 +44,15 @@ impl Registry {
     /// # Errors
     /// [`Error::RepositoryUnknown`], [`Error::NameUnknown`], [`Error::TagUnknown`]; [`Error::ProtocolsDiffer`];
     /// [`Error::Invalid`] where something would come where it is, or very much at once; [`Error::ImageExists`],
-    /// [`Error::AgainstRule`]; [`Error::ManifestBlobUnknown`] where the source is not whole; those of a commit.
+    /// [`Error::AgainstRule`]; [`Error::TagForbidden`]; [`Error::ManifestBlobUnknown`] where the source is not whole; those of a commit.
     pub async fn promote(
         &self,
         caller: &Caller,
         (from, to): (&RepoKey, &RepoKey),
-        ToPromote { names, tag }: ToPromote,
+        ToPromote { names, tag, overwriting }: ToPromote,
         copy: bool,
     ) -> Result<Vec<PromotedTag>> {
-        let promotion = Promotion { from: from.clone(), to: to.clone(), names, tag, copy };
+        let promotion = Promotion { from: from.clone(), to: to.clone(), names, tag, copy, overwriting };
         match self.ledger.submit(caller, Command::Promote(promotion), Payload::None).await? {
             Outcome::Promoted(tags) => Ok(tags),
             other => Err(Error::unexpected(&other)),
@@ -88,7 +91,7 @@ impl Registry {
                 names.map(|name| (name.clone(), name)).collect()
             }
         };
-        Ok(ToPromote { names, tag })
+        Ok(ToPromote { names, tag, overwriting: Reach::all() })
     }
 
     /// The names of a repository that have tags, in order.

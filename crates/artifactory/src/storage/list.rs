@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use supercargo_http::request;
 use supercargo_registry::tree::{Item, RepositoryTree, Visit};
 
 use super::info::no_folder;
@@ -64,7 +65,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
         Some(true) => options.depth.filter(|depth| *depth > 0).unwrap_or(usize::MAX),
         _ => 1,
     };
-    let uri = storage_url(asked, &wanted.repository, &root.path);
+    let uri = storage_url(&request::base_url(&asked.parts), &wanted.repository, &root.path);
     let created = respond::time(surface.registry.now());
     let head = serde_json::to_string(&serde_json::json!({ "uri": uri, "created": created }));
     let head = head.map_err(|e| Failure::internal(e.to_string()))?;

@@ -4,7 +4,7 @@
 //! What lives here: what all of that needs of a path and of rights, and `?stats`. `info` says what an item is, `list` what
 //! is below it, `properties` what is said of it; `notation` reads how clients write properties.
 
-mod info;
+pub(crate) mod info;
 mod list;
 pub(crate) mod notation;
 pub(crate) mod properties;
@@ -91,9 +91,9 @@ impl Surface {
     }
 }
 
-/// The URL of an item in the storage interface.
-pub(crate) fn storage_url(asked: &Asked, repository: &RepoKey, path: &TreePath) -> String {
-    format!("{}/api/storage/{repository}{}", request::base_url(&asked.parts), below(path))
+/// The URL of an item in the storage interface; `base` is the context root's.
+pub(crate) fn storage_url(base: &str, repository: &RepoKey, path: &TreePath) -> String {
+    format!("{base}/api/storage/{repository}{}", below(path))
 }
 
 /// What kept an item from being found or changed: what may not be seen is not there, and a login may help.
@@ -174,7 +174,7 @@ struct Stats {
 /// `?stats`. Downloads are not counted: none are claimed.
 async fn stats(surface: &Surface, asked: &Asked, item: &route::Item) -> Result<Response, Failure> {
     let (_, found) = surface.item(asked, item).await?;
-    let uri = storage_url(asked, &item.repository, &found.path);
+    let uri = storage_url(&request::base_url(&asked.parts), &item.repository, &found.path);
     let stats = Stats {
         uri,
         download_count: 0,

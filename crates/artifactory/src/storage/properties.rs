@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use supercargo_access::Rights;
+use supercargo_http::request;
 use supercargo_http::response::empty;
 use supercargo_model::account::Actions;
 use supercargo_registry::tree::{Spread, TAG_CONTENT};
@@ -58,7 +59,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
     if properties.is_empty() {
         return Err(Failure::new(Code::PropertiesUnknown));
     }
-    let uri = storage_url(asked, &wanted.repository, &item.path);
+    let uri = storage_url(&request::base_url(&asked.parts), &wanted.repository, &item.path);
     respond::json(StatusCode::OK, content_type::ITEM_PROPERTIES, &ItemProperties { uri, properties })
 }
 

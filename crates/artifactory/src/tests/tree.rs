@@ -34,7 +34,7 @@ impl Fixture {
     }
 
     /// An image of one layer with a label; the digests of its manifest, config and layer.
-    async fn push_image(&self, name: &str, tag: &str, layer: Vec<u8>) -> [Digest; 3] {
+    pub(super) async fn push_image(&self, name: &str, tag: &str, layer: Vec<u8>) -> [Digest; 3] {
         let (name, tag) = (RepoName::parse(name).unwrap(), Tag::parse(tag).unwrap());
         let config = br#"{"architecture":"amd64","os":"linux","config":{"Labels":{"team":"blue"}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         let sizes = (config.len(), layer.len());
@@ -180,6 +180,46 @@ async fn a_file_says_its_size_and_checksums() {
     assert_eq!(fixture.records(), before + 1);
     assert_eq!(fixture.ask("GET", &path).await.json()["checksums"], told["checksums"]);
     assert_eq!(fixture.records(), before + 1);
+}
+
+#[tokio::test]
+async fn a_search_tells_of_an_item_what_the_item_tells_of_itself() {
+    let new = Fixture::open(DockerApiVersion::V2).await;
+    new.push_image("team/app", "v1", b"layer".to_vec()).await;
+    let old = Fixture::open(DockerApiVersion::V1).await;
+    old.push_v1("team/app", "1", 1, None).await;
+    let detail = [("x-result-detail", "info")];
+    let mut seen = std::collections::BTreeSet::new();
+    for (fixture, name) in [(&new, "*.json"), (&new, "sha256__*"), (&old, "*.json"), (&old, "layer.tar")] {
+        let found = fixture.send("GET", &format!("api/search/artifact?name={name}"), &detail, "").await;
+        for told in found.json()["results"].as_array().unwrap() {
+            let uri = told["uri"].as_str().unwrap().split_once("/artifactory/").unwrap().1;
+            assert_eq!(*told, fixture.ask("GET", uri).await.json(), "{uri}");
+            seen.insert(uri.rsplit('/').next().unwrap().split("__").next().unwrap().to_owned());
+        }
+    }
+    let files =
+        ["_checksum.json", "_index_images.json", "ancestry.json", "json.json", "layer.tar", "manifest.json"];
+    assert_eq!(seen, [&files[..], &["sha256", "tag.json"]].concat().into_iter().map(str::to_owned).collect());
+}
+
+#[tokio::test]
+async fn what_says_what_is_there_may_be_written_back() {
+    let fixture = Fixture::open(DockerApiVersion::V2).await;
+    fixture.push_image("team/app", "v1", b"layer".to_vec()).await;
+    let mut properties = fixture.properties("team/app/v1/manifest.json").await;
+    let patch = "api/metadata/docker-local/team/app/v1/manifest.json";
+    let before = fixture.records();
+    let body = json!({ "props": properties }).to_string();
+    assert_eq!((fixture.put_as("", "PATCH", patch, body).await.status, fixture.records()), (204, before));
+    properties["docker.manifest"] = json!(["v2"]);
+    properties["own"] = json!(["x"]);
+    let refused = fixture.put_as("", "PATCH", patch, json!({ "props": properties }).to_string()).await;
+    assert_eq!((refused.error().0, fixture.records()), (400, before));
+    properties["docker.manifest"] = json!(["v1"]);
+    let body = json!({ "props": properties }).to_string();
+    assert_eq!(fixture.put_as("", "PATCH", patch, body).await.status, 204);
+    assert_eq!(fixture.properties("team/app/v1/manifest.json").await, properties);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub const SORTED_MAX: u64 = 50_000;
 /// Tells each result, until told to stop. `stop` is asked between candidates.
 pub(crate) fn run<'v>(
     snapshot: &'v Snapshot,
-    log: &RedbLog,
+    log: &'v RedbLog,
     eyes: &'v BTreeMap<RepoKey, Reach>,
     query: &Query,
     stop: &dyn Fn() -> bool,
@@ -38,7 +38,7 @@ pub(crate) fn run<'v>(
     let branches = choose(&condition, &mut |driver, most| drivers.count(driver, most))?;
     let files_only = is_about_files(&condition);
     let search =
-        Search { snapshot, eyes, drivers, condition: &condition, branches: &branches, files_only, stop };
+        Search { snapshot, eyes, log, drivers, condition: &condition, branches: &branches, files_only, stop };
     if query.limit == Some(0) {
         return Ok(());
     }
@@ -63,6 +63,7 @@ pub(crate) fn run<'v>(
 struct Search<'s, 'v> {
     snapshot: &'v Snapshot,
     eyes: &'v BTreeMap<RepoKey, Reach>,
+    log: &'v RedbLog,
     drivers: Drivers<'s>,
     condition: &'s Condition,
     branches: &'s [Branch],
@@ -112,7 +113,7 @@ impl<'v> Search<'_, 'v> {
 
     fn view(&self, repository: &RepoKey) -> Option<View<'v>> {
         let (repository, eyes) = self.eyes.get_key_value(repository)?;
-        Some(View { snapshot: self.snapshot, repository, eyes })
+        Some(View { snapshot: self.snapshot, log: self.log, repository, eyes })
     }
 
     /// Whether an item is a result, and a branch the first that leads to it.

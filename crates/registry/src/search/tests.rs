@@ -363,7 +363,7 @@ fn looked_for(registry: &Arc<Registry>, condition: &Condition, kind: u8) -> BTre
             };
             tree.walk(None, &TreePath::root(), usize::MAX, visit).unwrap();
         }
-        let view = View { snapshot: &snapshot, repository: &repository, eyes: &eyes };
+        let view = View { snapshot: &snapshot, log: &registry.log, repository: &repository, eyes: &eyes };
         for path in paths {
             let Some(item) = view.item(path.as_str()).unwrap() else { continue };
             if condition.holds(&item).unwrap() {

@@ -7,7 +7,7 @@ use supercargo_model::{ImageId, RepoKey, RepoName};
 use supercargo_projections::Rows;
 
 use super::look::{Place, Tree};
-use super::properties::TAG_CONTENT;
+use super::properties::{TAG_CONTENT, is_built_in};
 use super::{File, Item, Reach, RepositoryTree, Visit, check_name, check_values};
 use crate::command::Command;
 use crate::ledger::Payload;
@@ -45,7 +45,7 @@ pub struct Spread {
 
 impl Registry {
     /// Sets and removes properties of an item, and of what is below it that `eyes` see and `hands` reach. A property that says what a tag
-    /// on a V1 image points at moves the tag.
+    /// on a V1 image points at moves the tag; others that say what is there are passed over where they say what is so.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`], [`Error::ItemUnknown`]; [`Error::ItemForbidden`] where the hands do not reach something of it, and
@@ -59,8 +59,17 @@ impl Registry {
         (set, removed): (Vec<(String, Vec<String>)>, Vec<String>),
         spread: Spread,
     ) -> Result<()> {
-        let (contents, set): (Vec<_>, Vec<_>) =
+        let (contents, mut set): (Vec<_>, Vec<_>) =
             set.into_iter().partition(|(property, _)| property == TAG_CONTENT);
+        if set.iter().any(|(property, _)| is_built_in(property)) {
+            // Clients that read all properties and write them back say what is so in any case.
+            let mut tree = self.tree(repository, eyes.clone())?;
+            let item = tree.known_item(path)?;
+            let properties = tree.properties(&item)?;
+            set.retain(|(property, values)| {
+                !is_built_in(property) || properties.get(property) != Some(values)
+            });
+        }
         for (property, values) in &set {
             check_name(property)?;
             check_values(property, values)?;

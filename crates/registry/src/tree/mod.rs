@@ -28,6 +28,7 @@ use crate::{Error, Result};
 
 pub use change::{PropertiesChange, Spread, TREE_PATHS_MAX};
 pub use content::Checksums;
+pub(crate) use content::Content;
 pub(crate) use look::{Place, Tree, images_below, names_below};
 pub use properties::TAG_CONTENT;
 pub(crate) use properties::{LABEL, check_name, check_values, is_built_in};
