@@ -218,19 +218,24 @@ impl History {
 
 /// An event in its envelope.
 pub(crate) fn record_of(seq: u64, random: &mut Random, caller: &Caller, event: Event) -> Record {
-    let elapsed = STEP.saturating_mul(u32::try_from(seq).unwrap_or(u32::MAX));
     let (actor, origin) = match event {
         Event::OrphansCollected { .. } => (Actor::System, Origin::local(Api::Worker)),
         _ => (caller.actor.clone(), caller.origin.clone()),
     };
     Record {
         seq,
-        at: Timestamp::from_micros(BEGAN).plus(elapsed),
+        at: time_of(seq),
         id: Uuid::from_u64_pair(random.number(), random.number()),
         actor,
         origin,
         event,
     }
+}
+
+/// When a record was written.
+pub(crate) fn time_of(seq: u64) -> Timestamp {
+    let elapsed = STEP.saturating_mul(u32::try_from(seq).unwrap_or(u32::MAX));
+    Timestamp::from_micros(BEGAN).plus(elapsed)
 }
 
 /// Content that was never there before, of any size below a bound.

@@ -219,6 +219,18 @@ impl Connection {
         Ok(body.freeze())
     }
 
+    /// Sends a request that must succeed, and keeps what comes first of the answer. The connection is of no use afterwards.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn receive_first(&mut self, call: Call<'_>) -> Result<Bytes> {
+        let (method, path) = (call.method.clone(), call.path);
+        let mut response = self.start(call).await?;
+        let first = response.body_mut().frame().await.transpose().map_err(|e| failed(&method, path, e))?;
+        check(&method, path, response.status(), StatusCode::OK)?;
+        Ok(first.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
+    }
+
     async fn start(&mut self, call: Call<'_>) -> Result<Response<Incoming>> {
         let (method, path) = (call.method.clone(), call.path);
         let mut request = Request::builder().method(call.method).uri(path).header(HOST, &self.authority);

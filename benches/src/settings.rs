@@ -23,6 +23,8 @@ pub struct Settings {
     pub replay_events: u64,
     /// Tags in the trees that are looked through: each is a folder with four files.
     pub tree_tags: u64,
+    /// How often each page of them is asked for in a round, while there is time for it.
+    pub tree_asked: usize,
     /// Clients that push large layers while memory is looked at.
     pub memory_clients: usize,
     /// Where servers keep their data: an empty folder on the disk that is to be measured.
@@ -57,6 +59,7 @@ impl Settings {
             start_events: 1_000_000,
             replay_events: 300_000,
             tree_tags: 200_000,
+            tree_asked: 200,
             memory_clients: 16,
             work,
             programs,
@@ -74,6 +77,7 @@ impl Settings {
             start_events: 5_000,
             replay_events: 5_000,
             tree_tags: 2_000,
+            tree_asked: 2,
             memory_clients: 4,
             work,
             programs,

@@ -75,7 +75,9 @@ impl From<Error> for Refusal {
             | Error::GroupExists(_)
             | Error::ItemInUse { .. }
             | Error::LastAdministrator(_) => (StatusCode::CONFLICT, "conflict"),
-            Error::AgainstRule(_) | Error::ItemForbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Error::AgainstRule(_) | Error::ItemForbidden(_) | Error::TagForbidden { .. } => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
             Error::Precondition(_) | Error::Changed { .. } => {
                 (StatusCode::PRECONDITION_FAILED, "precondition_failed")
             }

@@ -306,6 +306,7 @@ async fn search(
 ) -> Result<Response, Refusal> {
     let Json(query) = query.map_err(|e| Refusal::invalid(e.body_text()))?;
     let registry = Arc::clone(&admin.registry);
+    let mut walk = registry.walks().begin().await?;
     let (to, mut found) = tokio::sync::mpsc::channel(FOUND_WAITING);
     tokio::task::spawn_blocking(move || {
         let mut piece = Vec::new();
@@ -317,7 +318,8 @@ async fn search(
             if piece.len() < FOUND_BYTES {
                 return ControlFlow::Continue(());
             }
-            match to.blocking_send(Ok(Bytes::from(std::mem::take(&mut piece)))) {
+            let found = Ok(Bytes::from(std::mem::take(&mut piece)));
+            match walk.pause(|| to.blocking_send(found)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }

@@ -242,7 +242,7 @@ pub async fn promote(
     parameters: &PromotionParameters,
 ) -> Result<Vec<PromotedTag>, Error> {
     let PromotionParameters { to, name, to_name, tag, to_tag, moved } = parameters.clone();
-    let wanted = registry.to_promote(from, PromotionWish { name, to_name, tag, to_tag })?;
+    let wanted = registry.to_promote(from, PromotionWish { name, to_name, tag, to_tag }, |_| true)?;
     registry.promote(caller, (from, &to), wanted, !moved).await
 }
 

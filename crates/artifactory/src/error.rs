@@ -233,7 +233,7 @@ impl From<supercargo_registry::Error> for Failure {
             | Error::TagUnknown(_)
             | Error::ImageUnknown(_) => told(Code::NotFound),
             Error::ItemUnknown(_) => Failure::new(Code::ItemUnknown),
-            Error::ItemForbidden(_) => told(Code::Forbidden),
+            Error::ItemForbidden(_) | Error::TagForbidden { .. } => told(Code::Forbidden),
             Error::RepositoryExists(_) | Error::UserExists(_) | Error::GroupExists(_) => told(Code::Invalid),
             Error::LastAdministrator(_)
             | Error::TagsPointAtImages { .. }

@@ -62,11 +62,6 @@ impl Admitted {
         self.may(repository, name, Actions::READ)
     }
 
-    /// Whether they may set properties of what belongs to a name.
-    pub(crate) fn may_annotate(&self, repository: &RepoKey, name: &RepoName) -> bool {
-        self.rights.as_ref().is_none_or(|rights| rights.may_annotate(repository, name))
-    }
-
     /// What they may do, to be asked on another thread; `None` where everybody may do everything.
     pub(crate) fn rights(&self) -> Option<Arc<Rights>> {
         self.rights.clone()
@@ -80,6 +75,12 @@ impl Admitted {
     /// Whether no name of a repository is shown to them, whatever it is called.
     pub(crate) fn reads_nothing_in(&self, repository: &RepoKey) -> bool {
         self.rights.as_ref().is_some_and(|rights| rights.read_nothing_in(repository))
+    }
+
+    /// Whether a repository is there, for them: where they may neither read nor push anything, it is not.
+    pub(crate) fn knows(&self, repository: &RepoKey) -> bool {
+        let pushes = |rights: &Arc<Rights>| rights.write_something_in(repository);
+        !self.reads_nothing_in(repository) || self.rights.as_ref().is_none_or(pushes)
     }
 
     /// Their eyes for the tree of a repository; none where they see nothing of it.

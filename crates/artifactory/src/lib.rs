@@ -6,8 +6,6 @@
 //! are kept, and listeners, connections and time-outs on them, which are the server's. `route` says which operation is
 //! meant, a file per noun answers it, and [`error`] holds the one table of what can go wrong.
 
-#![allow(dead_code, reason = "handlers come one after another; this goes with the last of them")]
-
 mod aql;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod edge;
@@ -36,12 +34,12 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderValue, header};
 use serde::de::DeserializeOwned;
 use supercargo_access::Authority;
 use supercargo_http::body::BodyStream;
 use supercargo_http::request;
 use supercargo_registry::Registry;
-use tokio::sync::Semaphore;
 
 pub use crate::aql::{AqlError, parse as parse_aql};
 use crate::error::{Code, Failure};
@@ -57,9 +55,6 @@ pub const DEFAULT_CONTEXT: &str = "/artifactory";
 
 /// Largest body that is read, in bytes: that of a permission target with some thousand names.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-
-/// How many walks over trees there are at a time. More wait.
-const WALKS_MAX: usize = 4;
 
 /// What an operator may change about this surface.
 #[derive(Debug, Clone)]
@@ -80,7 +75,7 @@ pub struct Settings {
 /// If the context does not begin with a slash (while not empty) or holds what axum's paths give a meaning.
 pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
     let context = settings.context.clone();
-    let surface = Arc::new(Surface { registry, settings, walks: Arc::new(Semaphore::new(WALKS_MAX)) });
+    let surface = Arc::new(Surface { registry, settings });
     Router::new()
         .route(&format!("{context}/"), any(dispatch))
         .route(&format!("{context}/{{*rest}}"), any(dispatch))
@@ -91,8 +86,6 @@ pub fn router(registry: Arc<Registry>, settings: Settings) -> Router {
 struct Surface {
     registry: Arc<Registry>,
     settings: Settings,
-    /// A place for each walk over a tree.
-    walks: Arc<Semaphore>,
 }
 
 /// A request that was let in.
@@ -105,13 +98,13 @@ struct Asked {
 impl Asked {
     /// The parameters of the query.
     fn parameters<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        // What is no text would be read as another one.
+        let query = self.parts.uri.query().unwrap_or_default();
+        if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+            return Err(Failure::invalid("the query is not UTF-8"));
+        }
         let parameters: Result<Query<T>, _> = Query::try_from_uri(&self.parts.uri);
         parameters.map(|Query(it)| it).map_err(|error| Failure::invalid(error.body_text()))
-    }
-
-    /// An operation that nothing answers yet.
-    fn unanswered(&self) -> Failure {
-        Failure::new(Code::NotFound)
     }
 }
 
@@ -197,7 +190,11 @@ async fn dispatch(State(surface): State<Arc<Surface>>, request: Request) -> Resp
     let answered = surface.answer(parts, &mut body).await;
     // A client that sends it all before it looks for the answer is to find one.
     body.discard().await;
-    answered.unwrap_or_else(|failure| failure.into_response(version, id.as_deref()))
+    let mut response = answered.unwrap_or_else(|failure| failure.into_response(version, id.as_deref()));
+    // Answers depend on who asks, and a key may be sent where caches don't look for one.
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
+    response
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use http::{StatusCode, header};
 use serde_json::json;
 use supercargo_http::page::{PageNumberInvalid, PageRequest, next_link};
 use supercargo_http::query::Query;
-use supercargo_http::request;
 use supercargo_http::response::{self, header_value};
+use supercargo_http::{mount, request};
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Error;
 
@@ -20,11 +20,20 @@ impl From<PageNumberInvalid> for Failure {
     }
 }
 
+/// What is blacked out answers as its protocols do, in this surface's shape.
+fn in_service(surface: &Surface, key: &RepoKey) -> Result<(), Failure> {
+    let hosted = surface.registry.hosted()?;
+    mount::open(&hosted, key)
+        .map(drop)
+        .map_err(|closed| Failure::new(Code::NotFound).message(closed.to_string()))
+}
+
 /// `GET api/docker/<key>/v2/_catalog[?n=][&last=]`
 pub(crate) fn names(surface: &Surface, asked: &Asked, key: &RepoKey) -> Result<Response, Failure> {
     if asked.admitted.reads_nothing_in(key) {
         return Err(Error::RepositoryUnknown(key.clone()).into());
     }
+    in_service(surface, key)?;
     let query = Query::parse(asked.parts.uri.query());
     let page = PageRequest::parse(&query)?;
     let shown = |name: &RepoName| asked.admitted.may_read(key, name);
@@ -49,6 +58,7 @@ pub(crate) fn tags(
     if !asked.admitted.may_read(key, name) {
         return Err(asked.admitted.absent(key, Code::NotFound));
     }
+    in_service(surface, key)?;
     let query = Query::parse(asked.parts.uri.query());
     let page = PageRequest::parse(&query)?;
     let tags = surface.registry.tags_json(key, name, page.last, page.n);

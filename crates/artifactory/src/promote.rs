@@ -1,9 +1,9 @@
 //! Promotion and migration: `POST api/docker/<key>/v1|v2/promote` and `…/v1/migrate`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Query;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -13,13 +13,14 @@ use serde_json::json;
 use supercargo_http::response;
 use supercargo_model::account::Actions;
 use supercargo_model::{RepoKey, RepoName, Tag};
-use supercargo_registry::PromotionWish;
 use supercargo_registry::v1::{
     MayMigrate, MigratedTag, MigrationReport, MigrationRequest, MigrationStep, TagMigration,
 };
+use supercargo_registry::{Error, PromotionWish};
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
+use crate::storage::reach;
 use crate::{Asked, Surface, respond};
 
 /// What a client asks to be promoted. Members that mean nothing here are passed over, and those that are null or empty are
@@ -76,64 +77,77 @@ fn body<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
         .map_err(|error| Failure::invalid(format!("the body is not understood: {error}")))
 }
 
-fn target(target: Option<RepoKey>) -> Result<RepoKey, Failure> {
-    target.ok_or_else(|| Failure::invalid("targetRepo is missing: say which repository it is to come into"))
+/// The repository that something comes into. The one that it comes from is there for whoever may read something of it, and the
+/// other also for whoever may push something to it: to others they are not there, and nothing more is said.
+fn target(surface: &Surface, asked: &Asked, from: &RepoKey, to: Option<RepoKey>) -> Result<RepoKey, Failure> {
+    let to =
+        to.ok_or_else(|| Failure::invalid("targetRepo is missing: say which repository it is to come into"))?;
+    let admitted = &asked.admitted;
+    for (key, known) in [(from, !admitted.reads_nothing_in(from)), (&to, admitted.knows(&to))] {
+        if !known {
+            return Err(absent(&asked.admitted, key, Error::RepositoryUnknown(key.clone())));
+        }
+        surface.registry.repository(key)?;
+    }
+    Ok(to)
 }
 
-/// Promotes a tag, a name or, without a name, all that is in a repository.
+/// What is said of what is not there, or not for them to see: who is not known hears that a login may help.
+fn absent(admitted: &Admitted, repository: &RepoKey, unknown: Error) -> Failure {
+    match admitted.absent(repository, Code::NotFound) {
+        failure if failure.code() == Code::NotFound => unknown.into(),
+        failure => failure,
+    }
+}
+
+/// Promotes a tag, a name or, without a name, all that the caller sees of a repository.
 pub(crate) async fn promote(surface: &Surface, asked: &Asked, from: &RepoKey) -> Result<Response, Failure> {
     let asked_for: Promotion = body(&asked.body)?;
-    let to = target(asked_for.target_repo)?;
+    let to = target(surface, asked, from, asked_for.target_repo)?;
     // As the vendor's: it is moved where nothing else is said.
     let copy = asked_for.copy.unwrap_or(false);
-    let registry = &surface.registry;
+    let named = asked_for.docker_repository;
     let wish = PromotionWish {
-        name: asked_for.docker_repository,
+        name: named.clone(),
         to_name: asked_for.target_docker_repository,
         tag: asked_for.tag,
         to_tag: asked_for.target_tag,
     };
-    let wanted = registry.to_promote(from, wish)?;
-    registry.repository(&to)?;
-    for (name, to_name) in &wanted.names {
-        check(surface, &asked.admitted, (from, name), (&to, to_name), wanted.tag.as_ref(), copy)?;
-    }
-    registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await?;
+    let (registry, admitted) = (Arc::clone(&surface.registry), asked.admitted.clone());
+    let (source, target) = (from.clone(), to.clone());
+    // Of a whole repository this is about any number of names.
+    let wanted = respond::blocking(move || {
+        let mut wanted = registry.to_promote(&source, wish, |name| admitted.may_read(&source, name))?;
+        wanted.names.retain(|(name, _)| admitted.may_read(&source, name));
+        if let Some(name) = named.filter(|_| wanted.names.is_empty()) {
+            return Err(absent(&admitted, &source, Error::NameUnknown(name)));
+        }
+        for (name, to_name) in &wanted.names {
+            check(&admitted, (&source, name), (&target, to_name), copy)?;
+        }
+        // What is overwritten is gone.
+        wanted.overwriting =
+            reach(&admitted, &target, |rights, key, name| rights.allow(key, name, Actions::DELETE));
+        Ok(wanted)
+    });
+    let wanted = wanted.await?;
+    let promoted = surface.registry.promote(&asked.admitted.caller, (from, &to), wanted, copy).await;
+    promoted.map_err(|error| match error {
+        Error::TagForbidden { .. } => asked.admitted.forbidden().message(error.to_string()),
+        error => error.into(),
+    })?;
     Ok(respond::text(StatusCode::OK, "Promotion ended successfully"))
 }
 
-/// Whether the caller may take from the one name, and put into the other.
+/// Whether the caller may take from the one name, which they may read, and put into the other.
 fn check(
-    surface: &Surface,
     admitted: &Admitted,
     (from, name): (&RepoKey, &RepoName),
     (to, to_name): (&RepoKey, &RepoName),
-    tag: Option<&(Tag, Tag)>,
     copy: bool,
 ) -> Result<(), Failure> {
-    if !admitted.may_read(from, name) {
-        let message = format!("Unable to find docker image \'{name}\'");
-        return Err(admitted.absent(from, Code::NotFound).message(message));
-    }
-    if (!copy && !admitted.may(from, name, Actions::DELETE)) || !admitted.may(to, to_name, Actions::WRITE) {
-        return Err(admitted.forbidden());
-    }
-    // What is overwritten is gone.
-    let overwrites = |from_tag: &Tag, to_tag: &Tag| {
-        let present = surface.registry.tag_target(to, to_name, to_tag).ok();
-        present.is_some() && present != surface.registry.tag_target(from, name, from_tag).ok()
-    };
-    if admitted.may(to, to_name, Actions::DELETE) {
-        return Ok(());
-    }
-    let overwritten = match tag {
-        Some((from_tag, to_tag)) => overwrites(from_tag, to_tag),
-        None => {
-            let tags = surface.registry.tags(from, name, None, usize::MAX)?;
-            tags.entries.iter().any(|tag| overwrites(tag, tag))
-        }
-    };
-    if overwritten { Err(admitted.forbidden()) } else { Ok(()) }
+    let takes = copy || admitted.may(from, name, Actions::DELETE);
+    if takes && admitted.may(to, to_name, Actions::WRITE) { Ok(()) } else { Err(admitted.forbidden()) }
 }
 
 /// In which form a migration is answered.
@@ -166,30 +180,30 @@ impl Form {
 /// Migrates a tag, a name or all that is in a repository of version V1 into one of V2.
 pub(crate) async fn migrate(surface: &Surface, asked: &Asked, from: &RepoKey) -> Result<Response, Failure> {
     let asked_for: Migration = body(&asked.body)?;
-    let to = target(asked_for.target_repo)?;
+    let to = target(surface, asked, from, asked_for.target_repo)?;
     if asked_for.tag.is_some() && asked_for.docker_repository.is_none() {
         return Err(Failure::invalid("tag goes with dockerRepository: say of which name it is"));
     }
     let registry = &surface.registry;
-    registry.repository(&to)?;
-    let name = asked_for.docker_repository.map(|name| registry.name_meant(from, &name)).transpose()?;
+    let Forced { force } = asked.parameters()?;
+    // What is overwritten by force is gone.
+    let needed = if force { Actions::WRITE.or(Actions::DELETE) } else { Actions::WRITE };
     let admitted = asked.admitted.clone();
-    if let Some(name) = &name {
+    let named = asked_for.docker_repository;
+    let sees = |name: &RepoName| admitted.may_read(from, name);
+    let name = named.as_ref().map(|name| registry.name_meant(from, name, sees)).transpose()?;
+    if let (Some(named), Some(name)) = (named, &name) {
         if !admitted.may_read(from, name) {
-            return Err(admitted.absent(from, Code::NotFound));
+            return Err(absent(&admitted, from, Error::NameUnknown(named)));
         }
-        if !admitted.may(&to, name, Actions::WRITE) {
+        if !admitted.may(&to, name, needed) {
             return Err(admitted.forbidden());
         }
     }
-    let Query(Forced { force }) = Query::try_from_uri(&asked.parts.uri)
-        .map_err(|error| Failure::invalid(format!("force is true or false: {error}")))?;
     let request = MigrationRequest { from: from.clone(), to: to.clone(), name, tag: asked_for.tag, force };
     let source = from.clone();
-    let may = move |name: &RepoName| match (
-        admitted.may_read(&source, name),
-        admitted.may(&to, name, Actions::WRITE),
-    ) {
+    let may = move |name: &RepoName| match (admitted.may_read(&source, name), admitted.may(&to, name, needed))
+    {
         (false, _) => MayMigrate::Hidden,
         (true, false) => MayMigrate::No,
         (true, true) => MayMigrate::Yes,

@@ -5,8 +5,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use supercargo_access::Rights;
 use supercargo_http::etag;
 use supercargo_http::range::{self, Selection};
-use supercargo_http::response::{blob, content_range, empty, header_value, with_body};
+use supercargo_http::response::{blob, content_range, empty, header_value, warn, with_body};
 use supercargo_model::account::Actions;
+use supercargo_registry::Notice;
 use supercargo_registry::tree::{Checksums, Item, Reach};
 
 use crate::error::{Code, Failure};
@@ -23,7 +24,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// `GET <key>/<path>`, and HEAD, which also finds out what checksums are not known yet.
 pub(crate) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) -> Result<Response, Failure> {
-    let (mut tree, item) = surface.item(asked, wanted).map_err(|failure| match failure.code() {
+    let (tree, item) = surface.item(asked, wanted).await.map_err(|failure| match failure.code() {
         Code::ItemUnknown => Failure::new(Code::NotFound),
         _ => failure,
     })?;
@@ -36,7 +37,7 @@ pub(crate) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
     if asked.parts.method == Method::HEAD && !checksums.are_known() {
         let found_out = surface.registry.find_out_checksums(&asked.admitted.caller, &item).await;
         found_out.map_err(|e| told(asked, wanted, e))?;
-        let (mut tree, item) = surface.item(asked, wanted)?;
+        let (tree, item) = surface.item(asked, wanted).await?;
         checksums = tree.checksums(&item)?;
     }
     let etag = entity_tag(&item, &checksums)?;
@@ -148,5 +149,7 @@ pub(crate) async fn delete(
     let (registry, caller) = (&surface.registry, &asked.admitted.caller);
     let deleted = registry.delete_item(caller, &wanted.repository, (&eyes, &hands), &path).await;
     deleted.map_err(|e| told(asked, wanted, e))?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    let mut response = empty(StatusCode::NO_CONTENT);
+    warn(response.headers_mut(), &[Notice::Deleted]);
+    Ok(response)
 }

@@ -11,7 +11,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use supercargo_http::response;
 use supercargo_model::Timestamp;
+use supercargo_registry::tree::{Walk, Walks};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::error::Failure;
 
@@ -90,19 +92,21 @@ pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// A response whose JSON `produce` writes, on a thread that may block. It waits where the client takes its time, and its
+/// A response whose JSON `produce` writes on a thread that may block, while it walks over a tree. It waits where the client takes its time, and its
 /// next write fails where the client is gone. What fails before the first piece is full fails the request; later than
 /// that the status is out, and the body breaks off.
 ///
 /// # Errors
 /// What `produce` failed with, in time.
 pub(crate) async fn stream(
+    walks: &Walks,
     content_type: &'static str,
     produce: impl FnOnce(&mut Sink) -> Result<(), StreamError> + Send + 'static,
 ) -> Result<Response, Failure> {
+    let walk = walks.begin().await?;
     let (to, mut pieces) = mpsc::channel(PIECES_WAITING);
     tokio::task::spawn_blocking(move || {
-        let mut sink = Sink { to, piece: BytesMut::with_capacity(PIECE_BYTES) };
+        let mut sink = Sink { to, piece: BytesMut::with_capacity(PIECE_BYTES), walk };
         let produced = produce(&mut sink).and_then(|()| Ok(sink.send()?));
         if let Err(StreamError::Failed(failure)) = produced {
             // Nobody is there to hear of it where this fails.
@@ -125,6 +129,17 @@ pub(crate) async fn stream(
     let mut response = response::with_body(StatusCode::OK, body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
+}
+
+/// Does what blocks on a thread that may.
+///
+/// # Errors
+/// Those of `work`; internal, where it breaks.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|broken| Err(Failure::internal(broken.to_string())))
 }
 
 /// The status is out: all that is left is to break off, and to say why where somebody can read it.
@@ -175,6 +190,7 @@ impl From<supercargo_registry::Error> for StreamError {
 pub(crate) struct Sink {
     to: mpsc::Sender<Result<Bytes, Failure>>,
     piece: BytesMut,
+    walk: Walk,
 }
 
 impl Sink {
@@ -195,7 +211,12 @@ impl Sink {
         }
         let piece = self.piece.split().freeze();
         self.piece.reserve(PIECE_BYTES);
-        self.to.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let sent = match self.to.try_send(Ok(piece)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(piece)) => self.walk.pause(|| self.to.blocking_send(piece).is_ok()),
+            Err(TrySendError::Closed(_)) => false,
+        };
+        if sent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 }
 
@@ -263,7 +284,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_longer_than_a_piece_comes_whole() {
-        let response = stream(content_type::JSON, |sink| {
+        let walks = Walks::default();
+        let response = stream(&walks, content_type::JSON, |sink| {
             let mut numbers = sink.array()?;
             for number in 0..100_000 {
                 numbers.push(&number)?;
@@ -273,18 +295,19 @@ mod tests {
         let body = response.await.unwrap().into_body().collect().await.unwrap().to_bytes();
         let numbers: Vec<u32> = serde_json::from_slice(&body).unwrap();
         assert!(numbers.into_iter().eq(0..100_000));
-        let empty = stream(content_type::JSON, |sink| sink.array()?.end()).await.unwrap();
+        let empty = stream(&walks, content_type::JSON, |sink| sink.array()?.end()).await.unwrap();
         assert_eq!(empty.into_body().collect().await.unwrap().to_bytes(), "[]");
     }
 
     #[tokio::test]
     async fn what_fails_at_once_fails_the_request_and_what_fails_later_breaks_the_answer_off() {
-        let at_once = stream(content_type::JSON, |sink| {
+        let walks = Walks::default();
+        let at_once = stream(&walks, content_type::JSON, |sink| {
             sink.write_all(b"[1")?;
             Err(Failure::invalid("no").into())
         });
         assert_eq!(at_once.await.unwrap_err().text(), "no");
-        let later = stream(content_type::JSON, |sink| {
+        let later = stream(&walks, content_type::JSON, |sink| {
             for _ in 0..3 * PIECE_BYTES {
                 sink.write_all(b"1")?;
             }
@@ -295,8 +318,9 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_written_for_a_client_that_is_gone() {
+        let walks = Walks::default();
         let (told, gone) = tokio::sync::oneshot::channel();
-        let response = stream(content_type::JSON, move |sink| {
+        let response = stream(&walks, content_type::JSON, move |sink| {
             let written = loop {
                 if let Err(error) = sink.write_all(&[b'1'; 1024]) {
                     break error;

@@ -9,15 +9,15 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 use supercargo_access::Session;
 use supercargo_http::request;
-use supercargo_http::response::{empty, header_value};
+use supercargo_http::response::{empty, header_value, warn};
 use supercargo_model::ImageId;
 use supercargo_model::account::Actions;
-use supercargo_registry::{Error, Scheme};
+use supercargo_model::v1::V1Name;
+use supercargo_registry::{Error, Notice, Scheme};
 
 use crate::error::{Code, Failure};
 use crate::gate::{Admitted, SESSION_COOKIE};
 use crate::{Surface, base, token};
-use supercargo_model::v1::V1Name;
 
 /// Where a client goes on: hosts, each perhaps with a port.
 const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");
@@ -121,6 +121,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, Failure> {
     surface.registry.v1_delete_tags(&admitted.caller, surface.repository(), admitted.name()?).await?;
     let mut response = base::done();
+    warn(response.headers_mut(), &[Notice::Deleted]);
     hand_out(surface, parts, admitted, Actions::DELETE, &mut response)?;
     Ok(response)
 }

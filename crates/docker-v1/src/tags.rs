@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use supercargo_http::response::warn;
 use supercargo_model::v1::TagJson;
 use supercargo_model::{ImageId, Reference, Tag};
-use supercargo_registry::{Condition, Error};
+use supercargo_registry::{Condition, Error, Notice};
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
@@ -63,7 +64,9 @@ pub(crate) async fn delete(surface: &Surface, admitted: &Admitted, tag: &Tag) ->
         }
         error => error.into(),
     })?;
-    Ok(base::done())
+    let mut response = base::done();
+    warn(response.headers_mut(), &[Notice::Deleted]);
+    Ok(response)
 }
 
 /// `GET /v1/repositories/<name>/tags/<tag>/json`

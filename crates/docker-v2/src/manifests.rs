@@ -11,13 +11,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use supercargo_http::body::{BodyStream, ReadError};
 use supercargo_http::etag;
-use supercargo_http::response::{empty, header_value, with_body};
+use supercargo_http::response::{empty, header_value, warn, with_body};
 use supercargo_model::{Manifest, ManifestError, Reference, RepoName, Tag, limits, media_type};
 use supercargo_registry::{Error, ManifestPush, StoredManifest};
 
 use crate::error::{Code, Failure};
 use crate::query::Query;
-use crate::response::{self, CONTENT_DIGEST};
+use crate::response::CONTENT_DIGEST;
 use crate::{Surface, condition};
 
 /// The subject that the registry has taken note of.
@@ -87,7 +87,7 @@ pub(crate) async fn push(
     if let Some(subject) = pushed.subject {
         headers.insert(SUBJECT, header_value(subject.to_string())?);
     }
-    response::warn(headers, &pushed.notices);
+    warn(headers, &pushed.notices);
     for tag in tags {
         headers.append(TAG, header_value(tag.to_string())?);
     }

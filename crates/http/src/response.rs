@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use http::{HeaderValue, StatusCode, header};
-use supercargo_registry::BlobContent;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use supercargo_registry::{BlobContent, Notice};
 
 /// A text is not fit to stand in a header. Never a client's fault: parsed names, digests and media types hold nothing
 /// that a header may not.
@@ -64,4 +64,53 @@ pub fn blob(content: BlobContent, range: Range<u64>, digest: &str) -> Body {
 pub fn content_range(part: &Range<u64>, size: u64) -> Result<HeaderValue, Unfit> {
     // A selected part has one byte at least, so its end is 1 or more.
     header_value(format!("bytes {}-{}/{size}", part.start, part.end - 1))
+}
+
+/// Most bytes of warnings in one response.
+const WARNING_BYTES_MAX: usize = 4096;
+
+/// Tells people something by Warning headers, which clients print (OCI distribution specification,
+/// "Warnings"): 4096 bytes at most, all together. What no header can hold is left out.
+pub fn warn(headers: &mut HeaderMap, notices: &[Notice]) {
+    let mut left = WARNING_BYTES_MAX;
+    for notice in notices {
+        let text = warning(&notice.to_string());
+        if text.len() > left {
+            return;
+        }
+        left -= text.len();
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.append(header::WARNING, value);
+        }
+    }
+}
+
+/// A Warning header's value: the text as a quoted string (RFC 9110, section 5.6.4).
+fn warning(text: &str) -> String {
+    let mut value = String::from("299 - \"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            value.push('\\');
+        }
+        value.push(if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
+    }
+    value.push('"');
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted_and_bounded() {
+        assert_eq!(warning("say \"é\\\n\""), r#"299 - "say \"?\\?\"""#);
+        let mut headers = HeaderMap::new();
+        warn(&mut headers, &vec![Notice::Schema1Pushed; 1000]);
+        let lines: Vec<&str> =
+            headers.get_all(header::WARNING).iter().map(|value| value.to_str().unwrap()).collect();
+        assert!(lines.len() > 1);
+        assert!(lines.iter().all(|line| line.starts_with("299 - \"") && line.ends_with('"')));
+        assert!(lines.iter().map(|line| line.len()).sum::<usize>() <= WARNING_BYTES_MAX);
+    }
 }

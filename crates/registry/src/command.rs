@@ -152,6 +152,8 @@ pub(crate) struct Promotion {
     pub(crate) tag: Option<(Tag, Tag)>,
     /// Whether they also stay where they are.
     pub(crate) copy: bool,
+    /// The names that they come into of which tags may be overwritten.
+    pub(crate) overwriting: Reach,
 }
 
 /// A tag on a V1 image that becomes one on a manifest in another repository.

@@ -97,6 +97,16 @@ pub enum Error {
     /// The caller may not change that.
     #[error("you may not change {0:?}")]
     ItemForbidden(TreePath),
+    /// The caller may not overwrite that.
+    #[error("you may not overwrite the tag {tag} of {name} in {repository}")]
+    TagForbidden {
+        /// The repository.
+        repository: RepoKey,
+        /// The name.
+        name: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
     /// No such user.
     #[error("there is no user {0}")]
     UserUnknown(UserName),

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Notice {
     /// A manifest of Docker's schema 1 was pushed.
     Schema1Pushed,
+    /// Something was deleted that other things may have been kept for.
+    Deleted,
     /// Nine tenths of a quota are used.
     QuotaNearlyUsed {
         /// What the quota is of: the repository or a name.
@@ -26,6 +28,10 @@ impl fmt::Display for Notice {
             Notice::Schema1Pushed => f.write_str(
                 "schema 1 manifests are deprecated, and current clients can't pull them: push the image again \
                  with docker 1.10 or later",
+            ),
+            Notice::Deleted => f.write_str(
+                "deleted; what nothing else needs is removed by the next collection, and folders that are empty by the \
+                 next pruning",
             ),
             Notice::QuotaNearlyUsed { of, quota, used } => {
                 write!(f, "{of} may hold {quota} bytes and holds {used}: soon nothing more can be pushed to it")

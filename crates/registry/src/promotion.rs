@@ -8,6 +8,7 @@ use supercargo_projections::tables::{NameUsage, Names, prefix};
 use crate::command::{Command, Outcome, PromotedTag, Promotion};
 use crate::ledger::Payload;
 use crate::registry::{Caller, Registry};
+use crate::tree::Reach;
 use crate::{Error, Result};
 
 /// What somebody wants to be promoted of a repository.
@@ -30,6 +31,8 @@ pub struct ToPromote {
     pub names: Vec<(RepoName, RepoName)>,
     /// The one tag that comes, and what it is called there; else all.
     pub tag: Option<(Tag, Tag)>,
+    /// The names that they come into of which tags may be overwritten; all, unless something else is said.
+    pub overwriting: Reach,
 }
 
 impl Registry {
@@ -41,26 +44,32 @@ impl Registry {
     /// # Errors
     /// [`Error::RepositoryUnknown`], [`Error::NameUnknown`], [`Error::TagUnknown`]; [`Error::ProtocolsDiffer`];
     /// [`Error::Invalid`] where something would come where it is, or very much at once; [`Error::ImageExists`],
-    /// [`Error::AgainstRule`]; [`Error::ManifestBlobUnknown`] where the source is not whole; those of a commit.
+    /// [`Error::AgainstRule`]; [`Error::TagForbidden`]; [`Error::ManifestBlobUnknown`] where the source is not whole; those of a commit.
     pub async fn promote(
         &self,
         caller: &Caller,
         (from, to): (&RepoKey, &RepoKey),
-        ToPromote { names, tag }: ToPromote,
+        ToPromote { names, tag, overwriting }: ToPromote,
         copy: bool,
     ) -> Result<Vec<PromotedTag>> {
-        let promotion = Promotion { from: from.clone(), to: to.clone(), names, tag, copy };
+        let promotion = Promotion { from: from.clone(), to: to.clone(), names, tag, copy, overwriting };
         match self.ledger.submit(caller, Command::Promote(promotion), Payload::None).await? {
             Outcome::Promoted(tags) => Ok(tags),
             other => Err(Error::unexpected(&other)),
         }
     }
 
-    /// What a promotion is of: the names, each with the one that it comes into, and the tag of a single one.
+    /// What a promotion is of: the names, each with the one that it comes into, and the tag of a single one. Names that
+    /// whoever asks does not see are as good as not there.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`]; [`Error::Invalid`] for what can't be meant.
-    pub fn to_promote(&self, from: &RepoKey, wish: PromotionWish) -> Result<ToPromote> {
+    pub fn to_promote(
+        &self,
+        from: &RepoKey,
+        wish: PromotionWish,
+        sees: impl Fn(&RepoName) -> bool,
+    ) -> Result<ToPromote> {
         let refuse = |why: &str| Err(Error::Invalid(why.to_owned()));
         let PromotionWish { name, to_name, tag, to_tag } = wish;
         let tag = match (&name, tag, to_tag) {
@@ -73,13 +82,16 @@ impl Registry {
         };
         let names = match (name, to_name) {
             (Some(name), to_name) => {
-                let name = self.name_meant(from, &name)?;
+                let name = self.name_meant(from, &name, &sees)?;
                 vec![(name.clone(), to_name.unwrap_or(name))]
             }
             (None, Some(_)) => return refuse("the names of a whole repository can't all come into one name"),
-            (None, None) => self.tagged_names(from)?.into_iter().map(|name| (name.clone(), name)).collect(),
+            (None, None) => {
+                let names = self.tagged_names(from)?.into_iter().filter(sees);
+                names.map(|name| (name.clone(), name)).collect()
+            }
         };
-        Ok(ToPromote { names, tag })
+        Ok(ToPromote { names, tag, overwriting: Reach::all() })
     }
 
     /// The names of a repository that have tags, in order.
@@ -100,17 +112,22 @@ impl Registry {
     }
 
     /// The name that is meant where a repository that V1 clients use is asked for one: `x` and `library/x` are the same to
-    /// them.
+    /// them. One that whoever asks does not see is not meant where the other is.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`].
-    pub fn name_meant(&self, repository: &RepoKey, name: &RepoName) -> Result<RepoName> {
+    pub fn name_meant(
+        &self,
+        repository: &RepoKey,
+        name: &RepoName,
+        sees: impl Fn(&RepoName) -> bool,
+    ) -> Result<RepoName> {
         let hosted = self.hosted()?.get(repository);
         match hosted.ok_or_else(|| Error::RepositoryUnknown(repository.clone()))?.docker_api_version {
             DockerApiVersion::V2 => Ok(name.clone()),
-            DockerApiVersion::Both if self.has_tags(repository, name)? => Ok(name.clone()),
+            DockerApiVersion::Both if sees(name) && self.has_tags(repository, name)? => Ok(name.clone()),
             DockerApiVersion::V1 | DockerApiVersion::Both => {
-                V1Name::of(name).resolve(|_| true, |name| self.has_tags(repository, name))
+                V1Name::of(name).resolve(sees, |name| self.has_tags(repository, name))
             }
         }
     }

@@ -186,6 +186,7 @@ pub struct Registry {
     pub(crate) repositories_epoch: Arc<AtomicU64>,
     pub(crate) hosted: parking_lot::RwLock<crate::hosted::LastRead>,
     pub(crate) unpacking: crate::v1::Unpacking,
+    pub(crate) walks: crate::tree::Walks,
     pub(crate) options: Options,
     /// One collection, one pruning, one scrub at a time.
     pub(crate) collecting: tokio::sync::Mutex<()>,
@@ -247,6 +248,7 @@ impl Registry {
             repositories_epoch,
             hosted: parking_lot::RwLock::default(),
             unpacking: crate::v1::Unpacking::default(),
+            walks: crate::tree::Walks::default(),
             options,
             collecting: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),

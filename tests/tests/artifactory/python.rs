@@ -32,3 +32,13 @@ fn dohq_artifactory_administers_a_registry() {
 fn pyartifactory_administers_a_registry() {
     drive("pyart.py");
 }
+
+#[test]
+fn dohq_artifactory_works_with_what_docker_pushed() {
+    drive("dohq_content.py");
+}
+
+#[test]
+fn pyartifactory_works_with_what_docker_pushed() {
+    drive("pyart_content.py");
+}

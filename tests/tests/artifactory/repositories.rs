@@ -3,7 +3,7 @@
 use serde_json::json;
 use supercargo_tests::{Image, Server};
 
-use crate::curl;
+use crate::{curl, example, example_json, refusal};
 
 fn set(server: &Server, method: &str, key: &str, settings: &serde_json::Value) -> String {
     let url = format!("http://{}/artifactory/api/repositories/{key}", server.address());
@@ -62,4 +62,79 @@ fn pushes_are_held_to_the_limit_of_tags_and_to_the_patterns() {
     set(&server, "POST", "docker-local", &json!({ "excludesPattern": "" }));
     client.push_image("secret/app", "1", &image).unwrap();
     server.stop().verify();
+}
+
+#[test]
+fn repositories_are_made_changed_listed_and_deleted_as_the_reference_has_it() {
+    let server = Server::start();
+    let api = "http://localhost:8081/artifactory/api/repositories";
+    let send = |method: &str, key: &str, body: &str| {
+        let curl = format!("curl -u admin:password -X {method} -H 'Content-Type: application/json'");
+        example(&server, &format!("{curl} -d '{body}' {api}/{key}"))
+    };
+    let body =
+        r#"{"key":"docker-old","rclass":"local","packageType":"docker","dockerApiVersion":"V1","notes":"n"}"#;
+    let made = "Successfully created repository 'docker-old'".to_owned();
+    assert_eq!(send("PUT", "docker-old", body), (200, made));
+    let told = example_json(&server, &format!("curl -u admin:password {api}/docker-old"));
+    let expected = json!({
+        "key": "docker-old", "rclass": "local", "packageType": "docker", "dockerApiVersion": "V1", "notes": "n",
+        "description": "", "includesPattern": "**/*", "excludesPattern": "", "maxUniqueTags": 0, "blackedOut": false,
+    });
+    for (member, value) in expected.as_object().unwrap() {
+        assert_eq!(told[member], *value, "{member}: {told}");
+    }
+    let changed = "Successfully updated repository 'docker-old'".to_owned();
+    assert_eq!(send("POST", "docker-old", r#"{"description":"d"}"#), (200, changed));
+    let list = format!("curl -u admin:password '{api}?type=local&packageType=docker'");
+    let (status, body) = example(&server, &list);
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let row = json!({
+        "key": "docker-old", "description": "d", "type": "LOCAL", "packageType": "Docker",
+        "url": format!("http://{}/artifactory/docker-old", server.address()),
+    });
+    assert!(status == 200 && told.as_array().unwrap().contains(&row), "{told}");
+    let size = server.log_size();
+    for (method, key, body, expected) in [
+        ("PUT", "docker-old", r#"{"rclass":"local","packageType":"docker"}"#, 400),
+        ("PUT", "new", r#"{"packageType":"docker"}"#, 400),
+        ("PUT", "new", r#"{"rclass":"remote","packageType":"docker"}"#, 400),
+        ("PUT", "new", r#"{"rclass":"local","packageType":"maven"}"#, 400),
+        ("PUT", "new", r#"{"key":"other","rclass":"local"}"#, 400),
+        ("PUT", "a_b", r#"{"rclass":"local","packageType":"docker"}"#, 400),
+        ("POST", "none", "{}", 404),
+        ("DELETE", "none", "", 404),
+        ("GET", "none", "", 404),
+    ] {
+        let (status, told) = send(method, key, body);
+        assert_eq!(
+            (status, refusal(&told).0),
+            (expected, u64::from(expected)),
+            "{method} {key} {body}: {told}"
+        );
+        assert_eq!(server.log_size(), size, "{method} {key} {body}");
+    }
+    let (status, text) = send("DELETE", "docker-old", "");
+    assert_eq!(status, 200);
+    assert!(
+        text.starts_with("Repository 'docker-old' and all its content have been removed successfully."),
+        "{text}"
+    );
+    server.stop().verify();
+}
+
+#[test]
+fn what_is_blacked_out_is_not_listed_either() {
+    let server = Server::start();
+    for (key, version) in [("old", "V1"), ("new", "V2")] {
+        server.cli(&["repo", "create", key, "--docker-api-version", version]).expect_success();
+        set(&server, "POST", key, &json!({ "blackedOut": true }));
+        for path in
+            ["v2/_catalog", "v2/a/tags/list", "v1/search?q=a", "v1/repositories/a/tags", "v2/a/manifests/x"]
+        {
+            let url = format!("http://localhost:8081/artifactory/api/docker/{key}/{path}");
+            let (status, body) = example(&server, &format!("curl '{url}'"));
+            assert!(status == 404 && body.contains("is blacked out"), "{url}: {status} {body}");
+        }
+    }
 }

@@ -6,7 +6,6 @@
 mod asked;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,14 +13,15 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use supercargo_http::request;
-use supercargo_registry::search::{Field, Found, NumberField, Query, TextField, TimeField};
+use supercargo_registry::search::{Field, Found, Query, TextField};
 
 use crate::aql::{Find, ShownProperties};
 use crate::error::Failure;
 use crate::respond::{self, content_type};
-use crate::storage::{below, called};
+use crate::storage::info::{FileInfo, Head};
+use crate::storage::{called, storage_url};
 use crate::{Asked, Surface};
 
 /// Which more than the address of each result is asked for (the REST reference, "Property Search").
@@ -76,24 +76,22 @@ async fn addresses(
 ) -> Result<Response, Failure> {
     let detail = Detail::parse(&asked.parts.headers)?;
     let base = request::base_url(&asked.parts);
-    let shown = move |found: &Found<'_>| detail.members(&base, found);
+    let shown = move |found: &Found<'_>| detail.address(&base, found);
     results(surface, asked, query, content_type, shown, |_| None).await
 }
 
 /// Searches, and writes what is found as it is shown: `{"results":[…]}`, and a last member where there is one.
-async fn results(
+async fn results<T: Serialize>(
     surface: &Surface,
     asked: &Asked,
     query: Query,
     content_type: &'static str,
-    shown: impl Fn(&Found<'_>) -> supercargo_registry::Result<Members> + Send + 'static,
+    shown: impl Fn(&Found<'_>) -> supercargo_registry::Result<T> + Send + 'static,
     end: impl FnOnce(u64) -> Option<(&'static str, Members)> + Send + 'static,
 ) -> Result<Response, Failure> {
-    let place = surface.place_to_walk().await?;
     let registry = Arc::clone(&surface.registry);
     let admitted = asked.admitted.clone();
-    respond::stream(content_type, move |sink| {
-        let _place = place;
+    respond::stream(surface.registry.walks(), content_type, move |sink| {
         sink.write_all(b"{\"results\":")?;
         let elements = RefCell::new(sink.array()?);
         let mut count = 0;
@@ -153,7 +151,7 @@ fn row(find: &Find, found: &Found<'_>) -> supercargo_registry::Result<Members> {
     }
     if find.properties != ShownProperties::None {
         let shown = found.properties()?.iter().filter(|(key, _)| find.properties.has(key));
-        let pair = |key: &str, value: &str| serde_json::json!({ "key": key, "value": value });
+        let pair = |key: &str, value: &str| json!({ "key": key, "value": value });
         let pairs = shown.flat_map(|(key, values)| values.iter().map(|value| pair(key, value)));
         members.push(("properties", pairs.collect()));
     }
@@ -184,37 +182,35 @@ impl Detail {
         Ok(detail)
     }
 
-    fn members(self, base: &str, found: &Found<'_>) -> supercargo_registry::Result<Members> {
-        let item = found.item();
-        let encoded = format!("{}{}", found.repository(), below(&item.path));
-        let mut members = Vec::new();
-        if self.info {
-            members.push(("repo", found.repository().as_str().into()));
-            members.push(("path", format!("/{}", item.path).into()));
-            for (at, who) in [("created", "createdBy"), ("lastModified", "modifiedBy")] {
-                members.push((at, respond::time(found.time(TimeField::Created)).into()));
-                members.extend(item.by.as_ref().map(|by| (who, called(by).into())));
+    fn address(self, base: &str, found: &Found<'_>) -> supercargo_registry::Result<Address> {
+        let (repository, item) = (found.repository(), found.item());
+        let told = match (self.info, item.is_folder()) {
+            (false, _) => Told::Address { uri: storage_url(base, repository, &item.path) },
+            (true, true) => Told::Folder(Head::of(base, repository, item)),
+            (true, false) => {
+                let size = found.size()?.unwrap_or_default();
+                Told::File(FileInfo::of(base, repository, item, size, &found.checksums()?))
             }
-            members.push(("lastUpdated", respond::time(found.time(TimeField::Updated)).into()));
-            if let Some(file) = &item.file {
-                members.push(("downloadUri", format!("{base}/{encoded}").into()));
-                members.push(("mimeType", file.mime_type().into()));
-                members.push(("size", found.number(NumberField::Size).to_string().into()));
-                let mut checksums = BTreeMap::new();
-                for (name, field) in
-                    [("sha1", TextField::Sha1), ("md5", TextField::Md5), ("sha256", TextField::Sha256)]
-                {
-                    if let Some(hash) = found.text(field)? {
-                        checksums.insert(name, hash.into_owned());
-                    }
-                }
-                members.push(("checksums", serde_json::json!(checksums)));
-            }
-        }
-        members.push(("uri", format!("{base}/api/storage/{encoded}").into()));
-        if self.properties {
-            members.push(("properties", serde_json::json!(found.properties()?)));
-        }
-        Ok(Members(members))
+        };
+        let properties = self.properties.then(|| found.properties()).transpose()?;
+        Ok(Address { told, properties: properties.map(|properties| json!(properties)) })
     }
+}
+
+/// A result by its address.
+#[derive(Serialize)]
+struct Address {
+    #[serde(flatten)]
+    told: Told,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<Value>,
+}
+
+/// What is told of an item that was found.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    Address { uri: String },
+    Folder(Head),
+    File(FileInfo),
 }

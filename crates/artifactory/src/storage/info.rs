@@ -1,4 +1,4 @@
-//! What an item is (the REST reference, "Folder Info" and "File Info").
+//! What an item is (the REST reference, "Folder Info" and "File Info"), also where a search tells it.
 
 use std::io::Write as _;
 
@@ -7,8 +7,8 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use supercargo_http::request;
 use supercargo_http::response::header_value;
-use supercargo_model::limits;
-use supercargo_registry::tree::{Item, RepositoryTree, Sibling};
+use supercargo_model::{RepoKey, limits};
+use supercargo_registry::tree::{Checksums, Item, RepositoryTree, Sibling};
 
 use super::{HexChecksums, below, storage_url, times, told};
 use crate::error::{Code, Failure};
@@ -29,7 +29,7 @@ struct Paging {
 /// What is said of folders and files alike.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Head {
+pub(crate) struct Head {
     repo: String,
     path: String,
     created: String,
@@ -43,24 +43,26 @@ struct Head {
 }
 
 impl Head {
-    fn of(asked: &Asked, wanted: &route::Item, item: &Item) -> Head {
+    /// `base` is the context root's URL.
+    pub(crate) fn of(base: &str, repository: &RepoKey, item: &Item) -> Head {
         let (at, by) = times(item);
         Head {
-            repo: wanted.repository.to_string(),
+            repo: repository.to_string(),
             path: format!("/{}", item.path),
             created: at.clone(),
             created_by: by.clone(),
             last_modified: at.clone(),
             modified_by: by,
             last_updated: at,
-            uri: storage_url(asked, &wanted.repository, &item.path),
+            uri: storage_url(base, repository, &item.path),
         }
     }
 }
 
+/// What is said of a file.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct FileInfo {
+pub(crate) struct FileInfo {
     #[serde(flatten)]
     head: Head,
     download_uri: String,
@@ -70,6 +72,26 @@ struct FileInfo {
     checksums: HexChecksums,
     /// As clients gave them, and all that were looked at are right.
     original_checksums: HexChecksums,
+}
+
+impl FileInfo {
+    /// `size` is in bytes.
+    pub(crate) fn of(
+        base: &str,
+        repository: &RepoKey,
+        item: &Item,
+        size: u64,
+        checksums: &Checksums,
+    ) -> FileInfo {
+        FileInfo {
+            head: Head::of(base, repository, item),
+            download_uri: format!("{base}/{repository}{}", below(&item.path)),
+            mime_type: item.file.as_ref().map_or("application/octet-stream", |file| file.mime_type()),
+            size: size.to_string(),
+            checksums: checksums.into(),
+            original_checksums: checksums.into(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,15 +114,15 @@ struct FolderPage {
 }
 
 pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) -> Result<Response, Failure> {
-    let (tree, item) = surface.item(asked, wanted)?;
+    let (tree, item) = surface.item(asked, wanted).await?;
     if !item.is_folder() {
         return file(surface, asked, wanted, tree, item).await;
     }
-    let head = Head::of(asked, wanted, &item);
+    let head = Head::of(&request::base_url(&asked.parts), &wanted.repository, &item);
     let Paging { n, last } = asked.parameters()?;
     match n {
-        Some(n) => page(tree, &item, head, n, last.as_deref()),
-        None => whole(tree, item, &head).await,
+        Some(n) => respond::blocking(move || page(tree, &item, head, n, last.as_deref())).await,
+        None => whole(surface, tree, item, &head).await,
     }
 }
 
@@ -108,7 +130,7 @@ async fn file(
     surface: &Surface,
     asked: &Asked,
     wanted: &route::Item,
-    mut tree: RepositoryTree,
+    tree: RepositoryTree,
     item: Item,
 ) -> Result<Response, Failure> {
     let mut checksums = tree.checksums(&item)?;
@@ -116,18 +138,12 @@ async fn file(
         let found_out = surface.registry.find_out_checksums(&asked.admitted.caller, &item).await;
         found_out.map_err(|e| told(asked, wanted, e))?;
         // As they are remembered now.
-        let (mut tree, item) = surface.item(asked, wanted)?;
+        let (tree, item) = surface.item(asked, wanted).await?;
         checksums = tree.checksums(&item)?;
     }
     let base = request::base_url(&asked.parts);
-    let info = FileInfo {
-        head: Head::of(asked, wanted, &item),
-        download_uri: format!("{base}/{}{}", wanted.repository, below(&item.path)),
-        mime_type: item.file.as_ref().map_or("application/octet-stream", |file| file.mime_type()),
-        size: tree.size(&item)?.unwrap_or_default().to_string(),
-        checksums: (&checksums).into(),
-        original_checksums: (&checksums).into(),
-    };
+    let size = tree.size(&item)?.unwrap_or_default();
+    let info = FileInfo::of(&base, &wanted.repository, &item, size, &checksums);
     respond::json(StatusCode::OK, content_type::FILE_INFO, &info)
 }
 
@@ -164,10 +180,15 @@ fn page(
 }
 
 /// All of a folder's children, written as they are read.
-async fn whole(mut tree: RepositoryTree, item: Item, head: &Head) -> Result<Response, Failure> {
+async fn whole(
+    surface: &Surface,
+    mut tree: RepositoryTree,
+    item: Item,
+    head: &Head,
+) -> Result<Response, Failure> {
     let head = serde_json::to_string(head).map_err(|e| Failure::internal(e.to_string()))?;
     let head = head.strip_suffix('}').unwrap_or(&head).to_owned();
-    respond::stream(content_type::FOLDER_INFO, move |sink| {
+    respond::stream(surface.registry.walks(), content_type::FOLDER_INFO, move |sink| {
         sink.write_all(head.as_bytes())?;
         sink.write_all(b",\"children\":")?;
         let mut children = sink.array()?;

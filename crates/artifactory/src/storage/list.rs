@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use supercargo_http::request;
 use supercargo_registry::tree::{Item, RepositoryTree, Visit};
 
 use super::info::no_folder;
@@ -56,8 +57,7 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
         return Err(Failure::new(Code::LoginRequired));
     }
     let options: Wanted = asked.parameters()?;
-    let place = surface.place_to_walk().await?;
-    let (mut tree, root) = surface.item(asked, wanted)?;
+    let (mut tree, root) = surface.item(asked, wanted).await?;
     if !root.is_folder() {
         return Err(no_folder(wanted));
     }
@@ -65,12 +65,11 @@ pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) 
         Some(true) => options.depth.filter(|depth| *depth > 0).unwrap_or(usize::MAX),
         _ => 1,
     };
-    let uri = storage_url(asked, &wanted.repository, &root.path);
+    let uri = storage_url(&request::base_url(&asked.parts), &wanted.repository, &root.path);
     let created = respond::time(surface.registry.now());
     let head = serde_json::to_string(&serde_json::json!({ "uri": uri, "created": created }));
     let head = head.map_err(|e| Failure::internal(e.to_string()))?;
-    respond::stream(content_type::FILE_LIST, move |sink| {
-        let _place = place;
+    respond::stream(surface.registry.walks(), content_type::FILE_LIST, move |sink| {
         sink.write_all(head.strip_suffix('}').unwrap_or(&head).as_bytes())?;
         sink.write_all(b",\"files\":")?;
         let mut files = sink.array()?;

@@ -4,12 +4,10 @@
 //! What lives here: what all of that needs of a path and of rights, and `?stats`. `info` says what an item is, `list` what
 //! is below it, `properties` what is said of it; `notation` reads how clients write properties.
 
-mod info;
+pub(crate) mod info;
 mod list;
 pub(crate) mod notation;
 pub(crate) mod properties;
-
-use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
@@ -17,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use supercargo_access::Rights;
 use supercargo_eventlog::Actor;
 use supercargo_http::request;
+use supercargo_model::account::hex::Hex;
 use supercargo_model::tree::TreePath;
 use supercargo_model::{RepoKey, RepoName};
 use supercargo_registry::Error;
 use supercargo_registry::tree::{Checksums, Item, Reach, RepositoryTree};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Code, Failure};
 use crate::gate::Admitted;
@@ -40,7 +38,7 @@ pub(crate) async fn get(
         ItemPart::Info => info::get(surface, asked, item).await,
         ItemPart::List => list::get(surface, asked, item).await,
         ItemPart::Properties => properties::get(surface, asked, item).await,
-        ItemPart::Stats => stats(surface, asked, item),
+        ItemPart::Stats => stats(surface, asked, item).await,
     }
 }
 
@@ -65,30 +63,37 @@ impl Surface {
         Ok((admitted.eyes(repository).ok_or_else(absent)?, path))
     }
 
-    /// An item, in the tree that it is in.
-    pub(crate) fn item(&self, asked: &Asked, item: &route::Item) -> Result<(RepositoryTree, Item), Failure> {
+    /// An item, in the tree that it is in. For who does not see all of it, to look for something that is seen may take as
+    /// long as what is not seen is large: that is for a thread that may block.
+    pub(crate) async fn item(
+        &self,
+        asked: &Asked,
+        item: &route::Item,
+    ) -> Result<(RepositoryTree, Item), Failure> {
         let (eyes, path) = self.eyes(asked, item)?;
+        let sees_all = eyes.reach_all();
         let mut tree = self.registry.tree(&item.repository, eyes).map_err(|e| told(asked, item, e))?;
-        let found =
-            tree.item(&path)?.ok_or_else(|| asked.admitted.absent(&item.repository, Code::ItemUnknown))?;
+        let (tree, found) = match sees_all {
+            true => {
+                let found = tree.item(&path)?;
+                (tree, found)
+            }
+            false => {
+                let look = move || {
+                    let found = tree.item(&path)?;
+                    Ok((tree, found))
+                };
+                respond::blocking(look).await?
+            }
+        };
+        let found = found.ok_or_else(|| asked.admitted.absent(&item.repository, Code::ItemUnknown))?;
         Ok((tree, found))
-    }
-
-    /// Who may set properties, of an item that is seen.
-    pub(crate) fn annotating(&self, asked: &Asked, item: &route::Item) -> Reach {
-        reach(&asked.admitted, &item.repository, Rights::may_annotate)
-    }
-
-    /// A place among those that walk trees, as soon as there is one.
-    pub(crate) async fn place_to_walk(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let place = Arc::clone(&self.walks).acquire_owned().await;
-        place.map_err(|closed| Failure::internal(closed.to_string()))
     }
 }
 
-/// The URL of an item in the storage interface.
-pub(crate) fn storage_url(asked: &Asked, repository: &RepoKey, path: &TreePath) -> String {
-    format!("{}/api/storage/{repository}{}", request::base_url(&asked.parts), below(path))
+/// The URL of an item in the storage interface; `base` is the context root's.
+pub(crate) fn storage_url(base: &str, repository: &RepoKey, path: &TreePath) -> String {
+    format!("{base}/api/storage/{repository}{}", below(path))
 }
 
 /// What kept an item from being found or changed: what may not be seen is not there, and a login may help.
@@ -144,12 +149,7 @@ impl From<&Checksums> for HexChecksums {
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Hex(bytes).to_string()
 }
 
 /// A switch of a query: 0 or 1.
@@ -172,9 +172,9 @@ struct Stats {
 }
 
 /// `?stats`. Downloads are not counted: none are claimed.
-fn stats(surface: &Surface, asked: &Asked, item: &route::Item) -> Result<Response, Failure> {
-    let (_, found) = surface.item(asked, item)?;
-    let uri = storage_url(asked, &item.repository, &found.path);
+async fn stats(surface: &Surface, asked: &Asked, item: &route::Item) -> Result<Response, Failure> {
+    let (_, found) = surface.item(asked, item).await?;
+    let uri = storage_url(&request::base_url(&asked.parts), &item.repository, &found.path);
     let stats = Stats {
         uri,
         download_count: 0,

@@ -35,20 +35,26 @@ fn plain(text: &str) -> String {
     plain
 }
 
+/// A text without spaces around it. Other white space is no more of a slip than other controls are.
+fn spaceless(text: &str) -> &str {
+    text.trim_matches(' ')
+}
+
 /// Properties with their values. A property that is there twice has the values of both.
 ///
 /// # Errors
 /// What to write instead.
 pub(super) fn properties(text: &str) -> Result<Written, String> {
     let mut written: Written = Vec::new();
-    for part in split(text, |c| matches!(c, ';' | '|')).into_iter().filter(|part| !part.trim().is_empty()) {
+    for part in split(text, |c| matches!(c, ';' | '|')).into_iter().filter(|part| !spaceless(part).is_empty())
+    {
         let sides = split(part, |c| c == '=');
         let [property, ..] = sides[..] else { continue };
         // What is behind the first sign is values, with all other signs.
         let Some(values) = part.get(property.len() + 1..) else {
             return Err(format!("{part:?} is no property: write name=value, or name=value,value"));
         };
-        let (property, values) = (plain(property.trim()), self::values(values));
+        let (property, values) = (plain(spaceless(property)), self::values(values));
         match written.iter_mut().find(|(known, _)| *known == property) {
             Some((_, known)) => known.extend(values),
             None => written.push((property, values)),
@@ -64,7 +70,7 @@ pub(crate) fn values(text: &str) -> Vec<String> {
 
 /// Names of properties.
 pub(super) fn names(text: &str) -> Vec<String> {
-    let names = split(text, |c| c == ',').into_iter().map(|name| plain(name.trim()));
+    let names = split(text, |c| c == ',').into_iter().map(|name| plain(spaceless(name)));
     names.filter(|name| !name.is_empty()).collect()
 }
 
@@ -107,6 +113,7 @@ mod tests {
         }
         assert_eq!(names("a, b,,c"), ["a", "b", "c"]);
         assert!(names(",").is_empty());
+        assert_eq!((read(" a\n=1")[0].0.as_str(), names(" a\t ")), ("a\n", vec!["a\t".to_owned()]));
     }
 
     /// A text with a backslash before whatever has a meaning.

@@ -7,10 +7,13 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use supercargo_access::Rights;
+use supercargo_http::request;
 use supercargo_http::response::empty;
-use supercargo_registry::tree::Spread;
+use supercargo_model::account::Actions;
+use supercargo_registry::tree::{Spread, TAG_CONTENT};
 
-use super::{notation, storage_url, switch, told};
+use super::{notation, reach, storage_url, switch, told};
 use crate::error::{Code, Failure};
 use crate::respond::content_type;
 use crate::{Asked, Surface, respond, route};
@@ -49,14 +52,14 @@ struct ItemProperties {
 /// `?properties[=x,y]`: of those, where some are named, all that there are.
 pub(super) async fn get(surface: &Surface, asked: &Asked, wanted: &route::Item) -> Result<Response, Failure> {
     let Parameters { properties: named, .. } = asked.parameters()?;
-    let (mut tree, item) = surface.item(asked, wanted)?;
+    let (mut tree, item) = surface.item(asked, wanted).await?;
     let mut properties = tree.properties(&item)?;
     let named = notation::names(&named);
     properties.retain(|property, _| named.is_empty() || named.contains(property));
     if properties.is_empty() {
         return Err(Failure::new(Code::PropertiesUnknown));
     }
-    let uri = storage_url(asked, &wanted.repository, &item.path);
+    let uri = storage_url(&request::base_url(&asked.parts), &wanted.repository, &item.path);
     respond::json(StatusCode::OK, content_type::ITEM_PROPERTIES, &ItemProperties { uri, properties })
 }
 
@@ -126,8 +129,14 @@ async fn change(
     spread: Spread,
 ) -> Result<Response, Failure> {
     let (eyes, path) = surface.eyes(asked, wanted)?;
-    let hands = surface.annotating(asked, wanted);
-    let _place = if spread.recursive { Some(surface.place_to_walk().await?) } else { None };
+    let hands = match set.iter().any(|(property, _)| property == TAG_CONTENT) {
+        // To say what a tag points at is to push it.
+        true => reach(&asked.admitted, &wanted.repository, |rights, key, name| {
+            rights.allow(key, name, Actions::WRITE)
+        }),
+        false => reach(&asked.admitted, &wanted.repository, Rights::may_annotate),
+    };
+    let _place = if spread.recursive { Some(surface.registry.walks().place().await?) } else { None };
     let (registry, caller) = (&surface.registry, &asked.admitted.caller);
     registry
         .set_properties(caller, &wanted.repository, (&eyes, &hands), &path, (set, removed), spread)

@@ -109,6 +109,12 @@ impl Fixture {
         Fixture { router, registry, settings, _folder: folder }
     }
 
+    /// Makes another repository.
+    pub(super) async fn add_repository(&self, key: &str, version: DockerApiVersion) {
+        let config = RepositoryConfig { docker_api_version: version, ..RepositoryConfig::default() };
+        self.registry.create_repository(&system(), &RepoKey::parse(key).unwrap(), config).await.unwrap();
+    }
+
     pub(super) async fn add_user(&self, name: &str, administrator: bool) {
         let authority = self.settings.authority.as_ref().unwrap();
         let hash = authority.passwords().hash(Secret::new(PASSWORD)).await.unwrap();
@@ -117,7 +123,11 @@ impl Fixture {
     }
 
     pub(super) async fn permit(&self, grantee: Grantee, names: &str, actions: Actions) {
-        let (repositories, names) = (Pattern::parse("docker-local").unwrap(), Pattern::parse(names).unwrap());
+        self.permit_in("docker-local", grantee, names, actions).await;
+    }
+
+    pub(super) async fn permit_in(&self, key: &str, grantee: Grantee, names: &str, actions: Actions) {
+        let (repositories, names) = (Pattern::parse(key).unwrap(), Pattern::parse(names).unwrap());
         let grant = Grant { grantee, repositories, names };
         self.registry.set_permission(&system(), grant, actions).await.unwrap();
     }

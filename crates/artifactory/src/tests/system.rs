@@ -53,6 +53,23 @@ async fn what_does_not_speak_v2_is_listed_without_its_header() {
     }
 }
 
+#[tokio::test]
+async fn what_is_blacked_out_is_not_listed() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V1).await;
+    fixture.push("team/a", "1").await;
+    let settings = r#"{"blackedOut":true}"#;
+    let set = fixture.put_as("root", "POST", "api/repositories/docker-local", settings).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    for below in ["_catalog", "team/a/tags/list"] {
+        let path = format!("api/docker/docker-local/v2/{below}");
+        let (status, text) = fixture.ask_as("reader", "GET", &path).await.error();
+        let said = "the repository docker-local is blacked out: what it holds is kept, and not served";
+        assert_eq!((status, text.as_str()), (404, said), "{below}");
+        let hidden = fixture.ask_as("stranger", "GET", &path).await;
+        assert!(!hidden.text().contains("blacked out"), "{}", hidden.text());
+    }
+}
+
 #[test]
 fn what_is_beside_the_protocols_is_known_by_its_path() {
     for (path, of_v1, of_v2) in [

@@ -4,6 +4,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use supercargo_eventlog::DockerApiVersion;
+use supercargo_model::account::{Actions, Grantee, UserName};
 use supercargo_model::{Algorithm, Digest, ImageId, Reference, RepoName, Tag, media_type};
 use supercargo_registry::ManifestPush;
 use supercargo_registry::v1::Viewer;
@@ -33,7 +34,7 @@ impl Fixture {
     }
 
     /// An image of one layer with a label; the digests of its manifest, config and layer.
-    async fn push_image(&self, name: &str, tag: &str, layer: Vec<u8>) -> [Digest; 3] {
+    pub(super) async fn push_image(&self, name: &str, tag: &str, layer: Vec<u8>) -> [Digest; 3] {
         let (name, tag) = (RepoName::parse(name).unwrap(), Tag::parse(tag).unwrap());
         let config = br#"{"architecture":"amd64","os":"linux","config":{"Labels":{"team":"blue"}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         let sizes = (config.len(), layer.len());
@@ -53,7 +54,7 @@ impl Fixture {
     }
 
     /// A V1 image whose id is this byte, made from another, and a tag on it.
-    async fn push_v1(&self, name: &str, tag: &str, id: u8, parent: Option<u8>) -> ImageId {
+    pub(super) async fn push_v1(&self, name: &str, tag: &str, id: u8, parent: Option<u8>) -> ImageId {
         let (name, tag) = (RepoName::parse(name).unwrap(), Tag::parse(tag).unwrap());
         let image = ImageId::from_bytes([id; 32]);
         let parent = parent.map_or_else(String::new, |parent| {
@@ -179,6 +180,46 @@ async fn a_file_says_its_size_and_checksums() {
     assert_eq!(fixture.records(), before + 1);
     assert_eq!(fixture.ask("GET", &path).await.json()["checksums"], told["checksums"]);
     assert_eq!(fixture.records(), before + 1);
+}
+
+#[tokio::test]
+async fn a_search_tells_of_an_item_what_the_item_tells_of_itself() {
+    let new = Fixture::open(DockerApiVersion::V2).await;
+    new.push_image("team/app", "v1", b"layer".to_vec()).await;
+    let old = Fixture::open(DockerApiVersion::V1).await;
+    old.push_v1("team/app", "1", 1, None).await;
+    let detail = [("x-result-detail", "info")];
+    let mut seen = std::collections::BTreeSet::new();
+    for (fixture, name) in [(&new, "*.json"), (&new, "sha256__*"), (&old, "*.json"), (&old, "layer.tar")] {
+        let found = fixture.send("GET", &format!("api/search/artifact?name={name}"), &detail, "").await;
+        for told in found.json()["results"].as_array().unwrap() {
+            let uri = told["uri"].as_str().unwrap().split_once("/artifactory/").unwrap().1;
+            assert_eq!(*told, fixture.ask("GET", uri).await.json(), "{uri}");
+            seen.insert(uri.rsplit('/').next().unwrap().split("__").next().unwrap().to_owned());
+        }
+    }
+    let files =
+        ["_checksum.json", "_index_images.json", "ancestry.json", "json.json", "layer.tar", "manifest.json"];
+    assert_eq!(seen, [&files[..], &["sha256", "tag.json"]].concat().into_iter().map(str::to_owned).collect());
+}
+
+#[tokio::test]
+async fn what_says_what_is_there_may_be_written_back() {
+    let fixture = Fixture::open(DockerApiVersion::V2).await;
+    fixture.push_image("team/app", "v1", b"layer".to_vec()).await;
+    let mut properties = fixture.properties("team/app/v1/manifest.json").await;
+    let patch = "api/metadata/docker-local/team/app/v1/manifest.json";
+    let before = fixture.records();
+    let body = json!({ "props": properties }).to_string();
+    assert_eq!((fixture.put_as("", "PATCH", patch, body).await.status, fixture.records()), (204, before));
+    properties["docker.manifest"] = json!(["v2"]);
+    properties["own"] = json!(["x"]);
+    let refused = fixture.put_as("", "PATCH", patch, json!({ "props": properties }).to_string()).await;
+    assert_eq!((refused.error().0, fixture.records()), (400, before));
+    properties["docker.manifest"] = json!(["v1"]);
+    let body = json!({ "props": properties }).to_string();
+    assert_eq!(fixture.put_as("", "PATCH", patch, body).await.status, 204);
+    assert_eq!(fixture.properties("team/app/v1/manifest.json").await, properties);
 }
 
 #[tokio::test]
@@ -418,7 +459,9 @@ async fn what_is_deleted_by_its_path_is_gone() {
     assert_eq!(delete(&format!("team/app/v1/sha256__{}", config.hex())).await.error().0, 409);
     assert_eq!(delete("").await.error().0, 400);
     assert_eq!(delete("team/nothing").await.error(), (404, "Unable to find item".to_owned()));
-    assert_eq!(delete("team/app/v1").await.status, 204);
+    let deleted = delete("team/app/v1").await;
+    assert_eq!(deleted.status, 204);
+    assert!(deleted.header("warning").contains("by the next collection"), "{:?}", deleted.headers);
     assert_eq!(fixture.ask("GET", &format!("{STORAGE}/team/app/v1")).await.status, 404);
     assert_eq!(delete("team/app/v2/manifest.json").await.status, 204);
     assert_eq!(fixture.deep("", "").await, ["/team/app/sub/v1/list.manifest.json"]);
@@ -492,4 +535,31 @@ async fn rights_decide_what_is_there_and_what_changes() {
     assert_eq!(fixture.records(), before);
     assert_eq!(fixture.ask_as("writer", "PUT", &set).await.status, 204);
     assert_eq!(fixture.ask_as("deleter", "DELETE", &format!("{RAW}/team/app/v1")).await.status, 204);
+}
+
+#[tokio::test]
+async fn properties_are_set_on_more_than_is_held_at_a_time_or_on_nothing() {
+    let fixture = Fixture::with_accounts(DockerApiVersion::V2).await;
+    for tag in 0..600 {
+        fixture.push("big/a", &format!("t{tag}")).await;
+    }
+    fixture.push("big/z", "v1").await;
+    let writer = Grantee::User(UserName::parse("writer").unwrap());
+    let write = Actions::READ.or(Actions::WRITE);
+    for (names, actions) in [("big", write), ("big/a", write), ("big/z", Actions::READ)] {
+        fixture.permit(writer.clone(), names, actions).await;
+    }
+    let set = format!("{STORAGE}/big?properties=checked=yes");
+    let before = fixture.records();
+    assert_eq!(fixture.ask_as("writer", "PUT", &set).await.error().0, 403);
+    assert_eq!(fixture.records(), before, "the last of it is not theirs");
+    fixture.permit(writer, "big/z", write).await;
+    let before = fixture.records();
+    assert_eq!(fixture.ask_as("writer", "PUT", &set).await.status, 204);
+    // Of each tag a folder and a file, the folders of both names, and that of what they begin with.
+    assert_eq!(fixture.records() - before, 2 * 601 + 3);
+    for path in ["big", "big/a/t599/list.manifest.json", "big/z/v1"] {
+        let said = fixture.ask_as("root", "GET", &format!("{STORAGE}/{path}?properties=checked")).await;
+        assert_eq!(said.json()["properties"], json!({ "checked": ["yes"] }), "{path}");
+    }
 }

@@ -57,6 +57,7 @@ async fn tags_move_and_go() {
     assert_eq!(surface.set_tag("ann/app", "v1", &base.id, &[]).await.text(), "true");
     let deleted = surface.ask("DELETE", "/v1/repositories/ann/app/tags/latest").await;
     assert_eq!((deleted.status, deleted.text()), (200, "true"));
+    assert!(deleted.header("warning").contains("by the next collection"), "{:?}", deleted.headers);
     let again = surface.ask("DELETE", "/v1/repositories/ann/app/tags/latest").await;
     assert_eq!(again.error(), (404, "Tag not found: latest".to_owned()));
     let tags = surface.ask("GET", "/v1/repositories/ann/app/tags").await;

@@ -38,6 +38,8 @@ struct Target<'c> {
     name: &'c RepoName,
     id: Option<NameId>,
     config: &'c RepositoryConfig,
+    /// Whether its tags may be overwritten.
+    overwriting: bool,
     /// What this command has looked at already, as what: a blob can be a manifest too.
     manifests: HashSet<Digest>,
     blobs: HashSet<Digest>,
@@ -64,7 +66,7 @@ impl Target<'_> {
 }
 
 pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Decision> {
-    let Promotion { from, to, names, tag, copy } = promotion;
+    let Promotion { from, to, names, tag, copy, overwriting } = promotion;
     let source = repository(view, from)?.config;
     let config = repository(view, to)?.config;
     let (from_version, to_version) = (source.docker_api_version, config.docker_api_version);
@@ -90,6 +92,7 @@ pub(super) fn promote(view: &mut impl Rows, promotion: &Promotion) -> Result<Dec
             name: to_name,
             id,
             config: &config,
+            overwriting: overwriting.reach(to_name),
             manifests: HashSet::default(),
             blobs: HashSet::default(),
             images: HashSet::default(),
@@ -363,6 +366,10 @@ fn set_tag(
 ) -> Result<Option<Digest>> {
     let present = target.id.and_then(|id| view.row::<Tags>(&(id, tag.clone()))).map(|row| row.digest);
     rules::check_tag(&target.config.rules, tag, present, digest)?;
+    if !target.overwriting && present.is_some_and(|present| present != digest) {
+        let (repository, name, tag) = (target.key.clone(), target.name.clone(), tag.clone());
+        return Err(Error::TagForbidden { repository, name, tag });
+    }
     let manifest = view.row::<Manifests>(&(source.id, digest)).map(|row| row.manifest);
     rules::check_path(target.config, || match manifest {
         Some(manifest) => manifests::manifest_file(&tree::tag_folder(target.name, tag), &manifest),

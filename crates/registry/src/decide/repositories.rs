@@ -89,7 +89,7 @@ pub(super) fn remove(view: &mut impl Rows, key: &RepoKey, force: bool) -> Result
         empty_name(view, key, &name, &mut events);
     }
     // Another of this key has none of its folders, and nothing of what was said of them.
-    events.extend(super::tree::pruned(view, key, &TreePath::root()));
+    events.extend(super::tree::pruned(view, key, &TreePath::root(), |_| true));
     events.push(Event::RepositoryRemoved { repository: key.clone() });
     Ok(Decision::done(events))
 }

@@ -1,22 +1,24 @@
 //! The tree: its properties, and what is deleted from it by its paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use supercargo_eventlog::Event;
 use supercargo_model::tree::{self, IMAGES, Meaning, TreePath, V1_NAMES};
-use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, limits};
 use supercargo_projections::Rows;
 use supercargo_projections::prefix_end;
 use supercargo_projections::tables::{
-    ContentRow, ContentState, Contents, Folders, ImagesById, Names, Properties, Table as _, Tags, Wait,
-    prefix,
+    ContentRow, ContentState, Contents, Folders, ImagesById, NameId, Names, Properties, Table as _, Tags,
+    Wait, prefix,
 };
 
 use super::manifests::tag_deleted;
 use super::repository;
 use crate::command::Decision;
-use crate::tree::{File, Item, Numbered, Place, PropertiesChange, Reach, Tree, check_name, check_values};
+use crate::tree::{
+    File, Item, Numbered, Place, PropertiesChange, Reach, Tree, check_name, check_values, images_below,
+    names_below,
+};
 use crate::{Error, Result};
 
 /// How many pruned folders one record names at most.
@@ -135,6 +137,10 @@ pub(super) fn delete(
             deletion.folders();
         }
     }
+    // There was nothing in it, and it is not theirs.
+    if deletion.events.is_empty() {
+        return Err(Error::ItemForbidden(path.clone()));
+    }
     Ok(Decision::done(deletion.events))
 }
 
@@ -211,9 +217,7 @@ impl<R: Rows> Deletion<'_, R> {
 
     /// The images that stand at or below the path.
     fn images(&mut self) -> Result<()> {
-        let all = ImageId::from_bytes([0; 32]);
-        let mut begin = prefix::images_by_id(self.key, &all);
-        begin.truncate(begin.len() - all.as_bytes().len());
+        let Some(begin) = images_below(self.key, self.path) else { return Ok(()) };
         let ids = self.view.scan_prefix::<ImagesById>(&begin, None, usize::MAX);
         let ids: BTreeSet<ImageId> = ids.into_iter().map(|((_, id, _), _)| id).collect();
         for id in ids {
@@ -237,16 +241,26 @@ impl<R: Rows> Deletion<'_, R> {
                 Some(Place::V1Name { .. } | Place::Image { .. }) | None => {}
             }
         }
-        let names = self.view.scan_prefix::<Names>(&prefix::names(self.key), None, usize::MAX);
+        let mut names: BTreeMap<RepoName, NameId> = BTreeMap::new();
+        for begin in names_below(self.path) {
+            let begin = [prefix::names(self.key).as_slice(), begin.as_bytes()].concat();
+            let found = self.view.scan_prefix::<Names>(&begin, None, usize::MAX);
+            names.extend(found.into_iter().map(|((_, name), id)| (name, id)));
+        }
+        for name in self.path.meanings().iter().filter_map(Meaning::repo_name) {
+            if let Some(id) = super::name_id(self.view, self.key, name) {
+                names.insert(name.clone(), id);
+            }
+        }
         let at_or_below =
             |folder: &str| TreePath::parse(folder).is_ok_and(|folder| folder.is_at_or_below(self.path));
         let is_v1 = self.path.components().next() == Some(V1_NAMES);
         let found: Vec<(Numbered, bool, bool)> = names
             .into_iter()
-            .filter(|((_, name), _)| !name.is_waiting_room() && self.eyes.reach(name))
-            .map(|((_, name), id)| {
+            .filter(|(name, _)| !name.is_waiting_room() && self.eyes.reach(name))
+            .map(|(name, id)| {
                 let v2 = at_or_below(name.as_str());
-                let v1 = is_v1 && at_or_below(&format!("{V1_NAMES}/{}", V1Name::of(&name).shown()));
+                let v1 = is_v1 && at_or_below(&tree::v1_folder(&name));
                 (Numbered { name, id }, v2, v1)
             })
             .filter(|(_, v2, v1)| *v2 || *v1)
@@ -280,14 +294,31 @@ impl<R: Rows> Deletion<'_, R> {
         Ok(())
     }
 
-    /// The folders at or below the path that are empty now, or will be. Those that are not stay.
+    /// The folders at or below the path that are empty now, or will be, as far as the hands reach a name that they may have
+    /// been of. Those that are not empty stay, and so do those of others until they are pruned.
     fn folders(&mut self) {
-        self.events.extend(pruned(self.view, self.key, self.path));
+        let events = pruned(self.view, self.key, self.path, |path| reaches_folder(self.hands, path));
+        self.events.extend(events);
     }
 }
 
-/// The pruning of all folders at or below a path that are empty, or will be once what is in them is gone.
-pub(super) fn pruned(view: &mut impl Rows, key: &RepoKey, path: &TreePath) -> Vec<Event> {
+/// Whether hands reach a name that a folder may have been of.
+fn reaches_folder(hands: &Reach, path: &str) -> bool {
+    let of = |path: TreePath| {
+        let meanings = path.meanings();
+        meanings.iter().filter_map(Meaning::repo_name).any(|name| hands.reach(name))
+    };
+    hands.reach_all() || TreePath::parse(path).is_ok_and(of)
+}
+
+/// The pruning of all folders at or below a path that are empty, or will be once what is in them is gone, as far as they are
+/// `wanted`.
+pub(super) fn pruned(
+    view: &mut impl Rows,
+    key: &RepoKey,
+    path: &TreePath,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Event> {
     let begin = if path.is_root() { String::new() } else { format!("{path}/") };
     let mut start = Vec::new();
     Folders::write_key(&(key.clone(), begin), &mut start);
@@ -300,6 +331,7 @@ pub(super) fn pruned(view: &mut impl Rows, key: &RepoKey, path: &TreePath) -> Ve
     if !path.is_root() {
         paths.push(path.as_str().to_owned());
     }
+    paths.retain(|path| wanted(path));
     paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
     let pruned = |paths: &[String]| Event::FoldersPruned { repository: key.clone(), paths: paths.to_vec() };
     paths.chunks(PRUNED_PATHS_MAX).map(pruned).collect()

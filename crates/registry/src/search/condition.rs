@@ -364,17 +364,30 @@ impl Condition {
         }
     }
 
-    /// The same condition, with the tests that cost least first.
+    /// The same condition, with the tests that cost least first, and none in one of another for nothing.
     pub(crate) fn cheapest_first(self) -> Condition {
         let sorted = |inner: Vec<Condition>| {
             let mut inner: Vec<Condition> = inner.into_iter().map(Condition::cheapest_first).collect();
             inner.sort_by_key(Condition::cost);
             inner
         };
-        match self {
-            Condition::All(inner) => Condition::All(sorted(inner)),
+        let simpler = match self {
+            Condition::All(inner) => {
+                let mut all = Vec::with_capacity(inner.len());
+                for condition in sorted(inner) {
+                    match condition {
+                        Condition::All(inner) => all.extend(inner),
+                        other => all.push(other),
+                    }
+                }
+                Condition::All(all)
+            }
             Condition::Any(inner) => Condition::Any(sorted(inner)),
-            is @ Condition::Is(_) => is,
+            is @ Condition::Is(_) => return is,
+        };
+        match simpler {
+            Condition::All(mut inner) | Condition::Any(mut inner) if inner.len() == 1 => inner.remove(0),
+            other => other,
         }
     }
 

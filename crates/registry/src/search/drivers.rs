@@ -12,7 +12,7 @@ use supercargo_model::tree::{
     v1_folder, v1_tag_folder,
 };
 use supercargo_model::v1::V1Name;
-use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, media_type};
+use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, Timestamp, media_type};
 use supercargo_projections::tables::{
     BlobsByMd5, BlobsBySha1, Contents, Folders, Holders, Images, ImagesById, LabelValues, Manifests, NameId,
     Names, NamesById, Properties, PropertyValues, ReferenceKind, References, Source, Table, TagNames, TagRow,
@@ -49,6 +49,10 @@ pub(crate) enum Candidate {
     Item(String),
     /// What is in a folder.
     In(String),
+    /// A folder, if it is of that moment.
+    FolderOf(Timestamp, String),
+    /// The files of a folder that are of that moment.
+    FilesOf(Timestamp, String),
 }
 
 /// What is told of each candidate.
@@ -76,7 +80,7 @@ impl Drivers<'_> {
     /// `None` for what walking is better than.
     pub(crate) fn count(&self, driver: &Driver, most: u64) -> Result<Option<u64>> {
         if let Driver::Since(at) = driver {
-            return Ok(Some(since::count(self.log, *at)?).filter(|records| *records <= since::RECORDS_MAX));
+            return since::count(self.log, *at);
         }
         let mut count = 0;
         let _ = self.run(driver, &mut |_, _| {
@@ -117,7 +121,15 @@ impl Drivers<'_> {
                 }
                 ON
             }
-            Driver::Named(test) => self.named(test, each),
+            Driver::Named(test) => {
+                self.named(test, &mut |repository, id, name| self.tags_of(repository, id, name, each))
+            }
+            Driver::TagOf(name, tag) => {
+                self.named(&TextTest::equals(name), &mut |repository, id, name| match self.tag(id, tag)? {
+                    Some(row) => self.tag_file(id, repository, name, tag, &row, each),
+                    None => ON,
+                })
+            }
             Driver::Tagged(tag) => self.rows::<TagNames>(&prefix::tag_names(tag), &[], |(tag, id), ()| {
                 let Some((repository, name)) = self.name(id)? else { return ON };
                 match self.tag(id, &tag)? {
@@ -147,12 +159,7 @@ impl Drivers<'_> {
             Driver::TagsOfImage(id) => self.tags_of_image(id, each),
             Driver::Label(label, test) => self.label(label, test, each),
             Driver::Own(property, test) => self.own(property, test, each),
-            Driver::Since(at) => {
-                for (repository, candidate) in since::places(self.log, *at, self.repositories)? {
-                    flow!(each(&repository, candidate));
-                }
-                ON
-            }
+            Driver::Since(at) => since::places(self.log, *at, self.repositories, each),
         }
     }
 
@@ -162,8 +169,11 @@ impl Drivers<'_> {
         self.rows::<Folders>(&prefix, start.as_bytes(), |(_, path), _| each(repository, Candidate::In(path)))
     }
 
-    /// Names that are shown so, in both ways to write them, and their tags.
-    fn named(&self, test: &TextTest, each: &mut Each<'_>) -> Flow {
+    /// Names that are shown so, in both ways to write them.
+    fn named(&self, test: &TextTest, each: &mut dyn FnMut(&RepoKey, NameId, &RepoName) -> Flow) -> Flow {
+        if let Some(only) = test.only() {
+            return self.named_only(only, each);
+        }
         let Some(start) = test.start() else { return ON };
         for repository in self.repositories {
             let names = prefix::names(repository);
@@ -171,7 +181,7 @@ impl Drivers<'_> {
                 // A name alone is shown with its namespace where its tags are those of V1, else as it is.
                 let shown = V1Name::of(&name);
                 let fits = test.holds(name.as_str()) || test.holds(shown.shown());
-                if fits { self.tags_of(repository, id, &name, each) } else { ON }
+                if fits && !name.is_waiting_room() { each(repository, id, &name) } else { ON }
             }));
             let alone = match start.strip_prefix(LIBRARY) {
                 Some(alone) => alone,
@@ -180,20 +190,34 @@ impl Drivers<'_> {
             };
             flow!(self.rows::<Names>(&names, alone.as_bytes(), |(_, name), id| {
                 let again = name.as_str().starts_with(start) || name.as_str().contains('/');
-                if again || !test.holds(V1Name::of(&name).shown()) {
+                if again || name.is_waiting_room() || !test.holds(V1Name::of(&name).shown()) {
                     return ON;
                 }
-                self.tags_of(repository, id, &name, each)
+                each(repository, id, &name)
             }));
+        }
+        ON
+    }
+
+    /// The names that are shown as this.
+    fn named_only(&self, shown: &str, each: &mut dyn FnMut(&RepoKey, NameId, &RepoName) -> Flow) -> Flow {
+        let alone = shown.strip_prefix(LIBRARY).filter(|alone| !alone.contains('/'));
+        for name in [Some(shown), alone].into_iter().flatten() {
+            let Some(name) = RepoName::parse(name).ok().filter(|name| !name.is_waiting_room()) else {
+                continue;
+            };
+            for repository in self.repositories {
+                let key = (repository.clone(), name.clone());
+                if let Some(id) = self.snapshot.get::<Names>(&key).map_err(Error::internal)? {
+                    flow!(each(repository, id, &name));
+                }
+            }
         }
         ON
     }
 
     /// The folder of a name that has V1 tags, and what each of its tags and manifests without tags says of itself.
     fn tags_of(&self, repository: &RepoKey, id: NameId, name: &RepoName, each: &mut Each<'_>) -> Flow {
-        if name.is_waiting_room() {
-            return ON;
-        }
         // Two names may share a folder: it is told of with the one that is told of first.
         let first = V1Name::of(name).written().find_map(|name| {
             self.snapshot

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
+use supercargo_eventlog::RedbLog;
 use supercargo_model::account::hex::Hex;
 use supercargo_model::tree::TreePath;
 use supercargo_model::{Algorithm, RepoKey, Timestamp, limits};
@@ -12,7 +13,7 @@ use supercargo_projections::{Reader, Snapshot};
 
 use super::condition::{NumberField, ROOT_PATH, TextField, TimeField};
 use super::drivers::Flow;
-use crate::tree::{Item, LABEL, Reach, Sibling, Tree};
+use crate::tree::{Checksums, Content, Item, LABEL, Reach, Sibling, Tree};
 use crate::{Error, Result};
 
 /// How many items of a folder are looked up at once.
@@ -22,6 +23,7 @@ const STEP_ITEMS: usize = 256;
 #[derive(Clone, Copy)]
 pub(crate) struct View<'v> {
     pub(crate) snapshot: &'v Snapshot,
+    pub(crate) log: &'v RedbLog,
     pub(crate) repository: &'v RepoKey,
     pub(crate) eyes: &'v Reach,
 }
@@ -69,6 +71,10 @@ impl<'v> View<'v> {
         Found { view: self, item, properties: OnceCell::new(), hashes: OnceCell::new() }
     }
 
+    fn content(self) -> Content<'v> {
+        Content { snapshot: self.snapshot, log: self.log, repository: self.repository }
+    }
+
     fn look<O>(self, look: impl FnOnce(&mut Tree<'_, Reader<'v>>) -> O) -> Result<O> {
         let mut rows = Reader::new(self.snapshot);
         let found = look(&mut Tree::new(&mut rows, self.repository, self.eyes));
@@ -100,6 +106,22 @@ impl Found<'_> {
     /// The item.
     pub fn item(&self) -> &Item {
         &self.item
+    }
+
+    /// Its size in bytes, that of what is written when it is read too; none for a folder.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn size(&self) -> Result<Option<u64>> {
+        self.view.content().size(&self.item)
+    }
+
+    /// Its checksums, as far as they are known; none of a folder.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn checksums(&self) -> Result<Checksums> {
+        self.view.content().checksums(&self.item)
     }
 
     /// All properties of it.

@@ -28,6 +28,8 @@ pub(crate) enum Driver {
     Below(String),
     /// Names, by what `docker.repoName` is to be, and their tags.
     Named(TextTest),
+    /// A tag of a name, by what `docker.repoName` is to be.
+    TagOf(String, Tag),
     /// Names that have a tag.
     Tagged(Tag),
     /// Files of a content.
@@ -87,6 +89,9 @@ impl Planner {
         match condition {
             Condition::All(conditions) => {
                 let mut best: Option<(u64, Vec<Branch>)> = None;
+                if let Some(branch) = tag_of(conditions) {
+                    best = estimate(&branch.driver, most)?.map(|count| (count, vec![branch]));
+                }
                 for condition in conditions {
                     let most = best.as_ref().map_or(most, |(count, _)| *count);
                     let found = self.best(condition, most, estimate)?;
@@ -142,6 +147,21 @@ impl Planner {
             _ => None,
         }
     }
+}
+
+/// Where a name and a tag are asked for, each of which may be one of very many: what stands for both.
+fn tag_of(conditions: &[Condition]) -> Option<Branch> {
+    let asked_for = |wanted: &[&str]| {
+        conditions.iter().find_map(|condition| match condition {
+            Condition::Is(Test::Property(key, test)) if wanted.contains(&key.as_str()) => {
+                test.only().map(|only| (condition, only))
+            }
+            _ => None,
+        })
+    };
+    let (name, tag) = (asked_for(&["docker.repoName"])?, asked_for(&["docker.manifest", "docker.tag.name"])?);
+    let driver = Driver::TagOf(name.1.to_owned(), Tag::parse(tag.1).ok()?);
+    Some(Branch { driver, covers: Condition::All(vec![name.0.clone(), tag.0.clone()]) })
 }
 
 /// What can't be fulfilled leads to nothing.
@@ -236,6 +256,10 @@ mod tests {
             (has("sha256", &hex), Driver::Content(digest)),
             (has("docker.imageId", &hex), Driver::Image(image)),
             (has("docker.tag.content", &hex), Driver::TagsOfImage(image)),
+            (
+                Condition::All(vec![FILES, has("docker.repoName", "a"), has("docker.manifest", "1.0")]),
+                Driver::TagOf("a".to_owned(), Tag::parse("1.0").unwrap()),
+            ),
             (has("docker.repoName", "a"), Driver::Named(TextTest::equals("a"))),
             (like("docker.repoName", "a*"), Driver::Named(matches("a*"))),
             (like("docker.repoName", "*a"), Driver::Everything),

@@ -21,7 +21,7 @@ pub const SORTED_MAX: u64 = 50_000;
 /// Tells each result, until told to stop. `stop` is asked between candidates.
 pub(crate) fn run<'v>(
     snapshot: &'v Snapshot,
-    log: &RedbLog,
+    log: &'v RedbLog,
     eyes: &'v BTreeMap<RepoKey, Reach>,
     query: &Query,
     stop: &dyn Fn() -> bool,
@@ -38,7 +38,7 @@ pub(crate) fn run<'v>(
     let branches = choose(&condition, &mut |driver, most| drivers.count(driver, most))?;
     let files_only = is_about_files(&condition);
     let search =
-        Search { snapshot, eyes, drivers, condition: &condition, branches: &branches, files_only, stop };
+        Search { snapshot, eyes, log, drivers, condition: &condition, branches: &branches, files_only, stop };
     if query.limit == Some(0) {
         return Ok(());
     }
@@ -63,6 +63,7 @@ pub(crate) fn run<'v>(
 struct Search<'s, 'v> {
     snapshot: &'v Snapshot,
     eyes: &'v BTreeMap<RepoKey, Reach>,
+    log: &'v RedbLog,
     drivers: Drivers<'s>,
     condition: &'s Condition,
     branches: &'s [Branch],
@@ -74,22 +75,33 @@ impl<'v> Search<'_, 'v> {
     /// Tells every item that fulfils the condition, once.
     fn every(&self, each: &mut dyn FnMut(Found<'v>) -> Flow) -> Result<()> {
         for (index, branch) in self.branches.iter().enumerate() {
-            let mut consider = |item: Found<'v>| {
+            let mut consider = |item: Found<'v>, at: Option<Timestamp>| {
                 if (self.stop)() {
                     return Ok(ControlFlow::Break(()));
                 }
-                if self.fulfils(&item, index)? { each(item) } else { Ok(ControlFlow::Continue(())) }
+                let wanted = at.is_none_or(|at| item.item().at == at);
+                if wanted && self.fulfils(&item, index)? { each(item) } else { Ok(ControlFlow::Continue(())) }
             };
             let flow = self.drivers.run(&branch.driver, &mut |repository, candidate| {
                 let Some(view) = self.view(repository).filter(|_| !(self.stop)()) else {
                     return Ok(ControlFlow::Break(()));
                 };
                 match candidate {
+                    Candidate::FolderOf(..) if self.files_only => Ok(ControlFlow::Continue(())),
+                    Candidate::FolderOf(at, path) => match view.item(&path)? {
+                        Some(item) if item.is_folder() => consider(item, Some(at)),
+                        _ => Ok(ControlFlow::Continue(())),
+                    },
+                    Candidate::FilesOf(at, path) => {
+                        view.in_folder(&path, true, &mut |item| consider(item, Some(at)))
+                    }
                     Candidate::Item(path) => match view.item(&path)? {
-                        Some(item) => consider(item),
+                        Some(item) => consider(item, None),
                         None => Ok(ControlFlow::Continue(())),
                     },
-                    Candidate::In(path) => view.in_folder(&path, self.files_only, &mut consider),
+                    Candidate::In(path) => {
+                        view.in_folder(&path, self.files_only, &mut |item| consider(item, None))
+                    }
                 }
             })?;
             if flow.is_break() {
@@ -101,7 +113,7 @@ impl<'v> Search<'_, 'v> {
 
     fn view(&self, repository: &RepoKey) -> Option<View<'v>> {
         let (repository, eyes) = self.eyes.get_key_value(repository)?;
-        Some(View { snapshot: self.snapshot, repository, eyes })
+        Some(View { snapshot: self.snapshot, log: self.log, repository, eyes })
     }
 
     /// Whether an item is a result, and a branch the first that leads to it.

@@ -197,10 +197,10 @@ fn records(steps: &[Step]) -> Vec<Record> {
         known.insert(folder.to_owned());
     };
     let mut later = Vec::new();
-    // A name has one image of a JSON.
+    // A name holds one image of an id: another is refused before it is recorded.
     let mut held = std::collections::BTreeMap::new();
     let mut may_take = |at: usize, of: usize, number: u8| {
-        *held.entry((at, of, image(number).json)).or_insert(number) == number
+        *held.entry((at, of, image(number).id)).or_insert(number) == number
     };
     for step in steps {
         match step.clone() {
@@ -302,7 +302,8 @@ fn records(steps: &[Step]) -> Vec<Record> {
     }
     let records = events.into_iter().enumerate().map(|(seq, event)| Record {
         seq: seq as u64,
-        at: Timestamp::from_micros(1_000_000).plus(Duration::from_secs(seq as u64)),
+        // Two have the same moment.
+        at: Timestamp::from_micros(1_000_000).plus(Duration::from_secs(seq as u64 / 2)),
         id: Uuid::from_u128(seq as u128),
         actor: Actor::User(if seq % 3 == 0 { "ann" } else { "bob" }.to_owned()),
         origin: Origin::local(Api::Cli),
@@ -460,7 +461,7 @@ fn looked_for(registry: &Arc<Registry>, condition: &Condition, kind: u8) -> BTre
             };
             tree.walk(None, &TreePath::root(), usize::MAX, visit).unwrap();
         }
-        let view = View { snapshot: &snapshot, repository: &repository, eyes: &eyes };
+        let view = View { snapshot: &snapshot, log: &registry.log, repository: &repository, eyes: &eyes };
         for path in paths {
             let Some(item) = view.item(path.as_str()).unwrap() else { continue };
             if condition.holds(&item).unwrap() {
@@ -568,6 +569,62 @@ fn a_search_ends_when_it_is_told_to() {
     registry
         .search(&nothing, |_| Some(Reach::all()), &|| false, &mut |_| panic!("nothing is searched for"))
         .unwrap();
+    registry.close();
+}
+
+/// What is found, and how many candidates and items were looked at for it.
+fn looked_at(registry: &Registry, query: &Query) -> (usize, usize) {
+    let (mut found, asked) = (0, std::cell::Cell::new(0));
+    let stop = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    let mut each = |_: &Found<'_>| {
+        found += 1;
+        Ok(ControlFlow::Continue(()))
+    };
+    registry.search(query, |_| Some(Reach::all()), &stop, &mut each).unwrap();
+    (found, asked.get())
+}
+
+#[test]
+fn a_tag_of_a_name_is_found_without_a_look_at_other_tags_or_names() {
+    let of = |name, tag| Step::Manifest { repository: 0, name, number: 0, tag: Some(tag) };
+    let steps: Vec<Step> = (0..NAMES.len()).flat_map(|name| (0..4).map(move |tag| of(name, tag))).collect();
+    let (_folder, registry) = opened(&steps);
+    let is = |key: &str, value: &str| Condition::Is(Test::Property(key.to_owned(), TextTest::equals(value)));
+    let (name, tag) = (is("docker.repoName", "a/b"), is("docker.manifest", "latest"));
+    for both in [
+        Condition::All(vec![name.clone(), tag.clone()]),
+        // As the interface for properties has it, and AQL.
+        Condition::All(vec![Condition::Any(vec![name.clone()]), Condition::Any(vec![tag.clone()])]),
+        Condition::All(vec![Condition::Is(Test::Kind(KindTest::File)), Condition::All(vec![name, tag])]),
+    ] {
+        // The tag, and the manifest that it points at.
+        assert_eq!(looked_at(&registry, &query(both)), (1, 2));
+    }
+    registry.close();
+}
+
+#[test]
+fn what_was_made_since_is_read_no_further_than_it_is_asked_for() {
+    let of = |number: usize| Step::Manifest {
+        repository: number % 2,
+        name: number / 2 % NAMES.len(),
+        number: 0,
+        tag: Some(number / 2 / NAMES.len()),
+    };
+    let (_folder, registry) = opened(&(0..56).map(of).collect::<Vec<_>>());
+    let since = registry.log().last().unwrap().unwrap().at;
+    let since = Timestamp::from_micros(since.as_micros() - 40_000_000);
+    let files = Condition::All(vec![
+        Condition::Is(Test::Kind(KindTest::File)),
+        Condition::Is(Test::Time(TimeField::Created, Comparison::Greater, since)),
+    ]);
+    let (all, looked) = looked_at(&registry, &query(files.clone()));
+    assert!(all >= 12 && looked < 400, "{all} {looked}");
+    let (found, looked) = looked_at(&registry, &Query { limit: Some(1), ..query(files) });
+    assert!(found == 1 && looked < 60, "{looked}");
     registry.close();
 }
 

@@ -7,7 +7,7 @@ use supercargo_model::{ImageId, RepoKey, RepoName};
 use supercargo_projections::Rows;
 
 use super::look::{Place, Tree};
-use super::properties::TAG_CONTENT;
+use super::properties::{TAG_CONTENT, is_built_in};
 use super::{File, Item, Reach, RepositoryTree, Visit, check_name, check_values};
 use crate::command::Command;
 use crate::ledger::Payload;
@@ -45,7 +45,7 @@ pub struct Spread {
 
 impl Registry {
     /// Sets and removes properties of an item, and of what is below it that `eyes` see and `hands` reach. A property that says what a tag
-    /// on a V1 image points at moves the tag.
+    /// on a V1 image points at moves the tag; others that say what is there are passed over where they say what is so.
     ///
     /// # Errors
     /// [`Error::RepositoryUnknown`], [`Error::ItemUnknown`]; [`Error::ItemForbidden`] where the hands do not reach something of it, and
@@ -59,8 +59,17 @@ impl Registry {
         (set, removed): (Vec<(String, Vec<String>)>, Vec<String>),
         spread: Spread,
     ) -> Result<()> {
-        let (contents, set): (Vec<_>, Vec<_>) =
+        let (contents, mut set): (Vec<_>, Vec<_>) =
             set.into_iter().partition(|(property, _)| property == TAG_CONTENT);
+        if set.iter().any(|(property, _)| is_built_in(property)) {
+            // Clients that read all properties and write them back say what is so in any case.
+            let mut tree = self.tree(repository, eyes.clone())?;
+            let item = tree.known_item(path)?;
+            let properties = tree.properties(&item)?;
+            set.retain(|(property, values)| {
+                !is_built_in(property) || properties.get(property) != Some(values)
+            });
+        }
         for (property, values) in &set {
             check_name(property)?;
             check_values(property, values)?;
@@ -74,15 +83,12 @@ impl Registry {
         }
         let (set, removed): (Arc<[_]>, Arc<[_]>) = (set.into(), removed.into());
         let change = |path| PropertiesChange { path, set: Arc::clone(&set), removed: Arc::clone(&removed) };
-        let mut tree = self.tree(repository, eyes.clone())?;
-        let paths = {
-            let (hands, path) = (hands.clone(), path.clone());
-            blocking(move || changed(&mut tree, &hands, &path, spread)).await?
-        };
+        let below = Below { registry: self, repository, eyes, hands, path, spread };
+        let paths = below.check().await?;
         let each = set
             .iter()
             .map(|(property, values)| property.len() + values.iter().map(String::len).sum::<usize>());
-        let bytes = each.sum::<usize>().saturating_mul(paths.len());
+        let bytes = each.sum::<usize>().saturating_mul(paths);
         if spread.atomic && bytes > CHANGE_BYTES_MAX {
             return Err(Error::Invalid(format!(
                 "this would write {bytes} bytes at once, and {CHANGE_BYTES_MAX} are the most: set fewer or shorter \
@@ -90,12 +96,18 @@ impl Registry {
             )));
         }
         let step = if spread.atomic { TREE_PATHS_MAX } else { STEP_PATHS };
-        for paths in paths.chunks(step) {
-            let changes = paths.iter().cloned().map(change).collect();
+        let mut from = None;
+        loop {
+            let (paths, last) = below.step(from, step).await?;
+            // The item itself is among each, since with it all of this goes.
+            let changes = std::iter::once(path.clone()).chain(paths).map(change).collect();
             let command = Command::SetProperties { repository: repository.clone(), changes };
             self.ledger.submit(caller, command, Payload::None).await?;
+            match last {
+                Some(last) if !spread.atomic => from = Some(last),
+                _ => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     async fn move_v1_tag(
@@ -155,39 +167,94 @@ impl Registry {
     }
 }
 
-/// The paths whose properties change.
-fn changed(
-    tree: &mut RepositoryTree,
-    hands: &Reach,
-    path: &TreePath,
+/// What is below an item, for whoever changes properties of all of it. It is walked step by step: of a large tree no more
+/// than a step is in memory.
+struct Below<'b> {
+    registry: &'b Arc<Registry>,
+    repository: &'b RepoKey,
+    eyes: &'b Reach,
+    hands: &'b Reach,
+    path: &'b TreePath,
     spread: Spread,
-) -> Result<Vec<TreePath>> {
-    let item = tree.known_item(path)?;
-    let is_folder = item.is_folder();
-    let mut items = vec![item];
-    let mut too_many = false;
-    if spread.recursive && is_folder {
-        tree.walk(None, path, usize::MAX, |item| {
-            too_many = spread.atomic && items.len() == TREE_PATHS_MAX;
-            if too_many {
-                return Visit::Stop;
+}
+
+impl Below<'_> {
+    /// How many paths change, with the item's own.
+    ///
+    /// # Errors
+    /// [`Error::ItemUnknown`]; [`Error::ItemForbidden`] where the hands do not reach one of them; [`Error::Invalid`] for too many
+    /// to be changed at once.
+    async fn check(&self) -> Result<usize> {
+        let mut tree = self.registry.tree(self.repository, self.eyes.clone())?;
+        let (hands, path, spread) = (self.hands.clone(), self.path.clone(), self.spread);
+        blocking(move || {
+            let item = tree.known_item(&path)?;
+            let is_walked = spread.recursive && item.is_folder();
+            let (mut items, mut count, mut from) = (vec![item], 0, None);
+            loop {
+                count += items.len();
+                if spread.atomic && count > TREE_PATHS_MAX {
+                    return Err(Error::Invalid(format!(
+                        "{path:?} has more than {TREE_PATHS_MAX} folders and files, which can't change at once: set \
+                         properties on what is below a folder at a time, or not atomically"
+                    )));
+                }
+                if let Some(item) = tree.out_of_reach(&hands, &items)? {
+                    return Err(Error::ItemForbidden(item.path.clone()));
+                }
+                if !is_walked {
+                    return Ok(count);
+                }
+                items = tree.some_below(&path, from.as_ref(), STEP_PATHS)?;
+                match items.last() {
+                    Some(last) => from = Some(last.path.clone()),
+                    None => return Ok(count),
+                }
             }
-            items.push(item);
-            Visit::On
-        })?;
+        })
+        .await
     }
-    if too_many {
-        return Err(Error::Invalid(format!(
-            "{path:?} has more than {TREE_PATHS_MAX} folders and files, which can't change at once: set properties on \
-             what is below a folder at a time, or not atomically"
-        )));
-    }
-    for item in &items {
-        if !hands.reach_all() && !tree.look(|tree| may_change(tree, hands, item))? {
-            return Err(Error::ItemForbidden(item.path.clone()));
+
+    /// The next paths below the item, and after which of them more may follow. What came there since it was checked, and is
+    /// not reached, is passed over.
+    async fn step(&self, from: Option<TreePath>, n: usize) -> Result<(Vec<TreePath>, Option<TreePath>)> {
+        if !self.spread.recursive {
+            return Ok((Vec::new(), None));
         }
+        let mut tree = self.registry.tree(self.repository, self.eyes.clone())?;
+        let (hands, path) = (self.hands.clone(), self.path.clone());
+        // The item itself goes with them.
+        let n = n - 1;
+        blocking(move || {
+            let mut items = tree.some_below(&path, from.as_ref(), n)?;
+            let last = items.last().filter(|_| items.len() == n).map(|last| last.path.clone());
+            if !hands.reach_all() {
+                tree.look(|tree| items.retain(|item| may_change(tree, &hands, item)))?;
+            }
+            Ok((items.into_iter().map(|item| item.path).collect(), last))
+        })
+        .await
     }
-    Ok(items.into_iter().map(|item| item.path).collect())
+}
+
+impl RepositoryTree {
+    /// At most so many items below a folder, after one of them; none below a file.
+    fn some_below(&mut self, folder: &TreePath, from: Option<&TreePath>, n: usize) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        self.walk(from, folder, usize::MAX, |item| {
+            items.push(item);
+            if items.len() == n { Visit::Stop } else { Visit::On }
+        })?;
+        Ok(items)
+    }
+
+    /// The first item that hands do not reach.
+    fn out_of_reach<'i>(&mut self, hands: &Reach, items: &'i [Item]) -> Result<Option<&'i Item>> {
+        if hands.reach_all() {
+            return Ok(None);
+        }
+        self.look(|tree| items.iter().find(|item| !may_change(tree, hands, item)))
+    }
 }
 
 /// Whether hands reach an item: a file's name, any name that holds an image, and of a folder a name that it is of or would

@@ -6,9 +6,10 @@ use md5::Md5;
 use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
-use supercargo_eventlog::{Log as _, V1Image, V1Parent};
+use supercargo_eventlog::{Log as _, RedbLog, V1Image, V1Parent};
 use supercargo_model::v1::TagJson;
-use supercargo_model::{Algorithm, Digest, ImageId, RepoName, Timestamp, limits};
+use supercargo_model::{Algorithm, Digest, ImageId, RepoKey, RepoName, Timestamp, limits};
+use supercargo_projections::Snapshot;
 use supercargo_projections::tables::{BlobHashes, BlobHashesRow, Blobs, Images};
 
 use super::{File, ImagePart, Item, RepositoryTree};
@@ -49,39 +50,8 @@ impl RepositoryTree {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn size(&mut self, item: &Item) -> Result<Option<u64>> {
-        let Some(file) = &item.file else { return Ok(None) };
-        match file.blob() {
-            Some((_, size)) => Ok(Some(size)),
-            None => Ok(Some(self.written(file)?.len() as u64)),
-        }
-    }
-
-    /// The bytes of a file, opened for reading.
-    ///
-    /// # Errors
-    /// [`Error::ItemUnknown`] where its bytes are gone since it was looked up, or damaged; [`Error::Invalid`] for a folder.
-    pub fn open(&mut self, item: &Item) -> Result<BlobContent> {
-        let Some(file) = &item.file else {
-            return Err(Error::Invalid(format!("{:?} is a folder", item.path)));
-        };
-        let Some((digest, size)) = file.blob() else {
-            return Ok(BlobContent::Inline(self.written(file)?));
-        };
-        self.blob(&digest, size)?.ok_or_else(|| Error::ItemUnknown(item.path.clone()))
-    }
-
-    fn blob(&self, digest: &Digest, size: u64) -> Result<Option<BlobContent>> {
-        let blob = self.snapshot.get::<Blobs>(digest).map_err(Error::internal)?;
-        if blob.is_none_or(|blob| blob.rotten) {
-            return Ok(None);
-        }
-        if size <= limits::INLINE_BLOB_BYTES_MAX
-            && let Some(bytes) = small::get(self.snapshot.transaction(), digest).map_err(Error::internal)?
-        {
-            return Ok(Some(BlobContent::Inline(bytes)));
-        }
-        Ok(self.registry.file(digest, size)?.map(BlobContent::File))
+    pub fn size(&self, item: &Item) -> Result<Option<u64>> {
+        self.content().size(item)
     }
 
     /// The checksums of a file as far as they are known: all of what is small or was asked about before
@@ -89,30 +59,89 @@ impl RepositoryTree {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn checksums(&mut self, item: &Item) -> Result<Checksums> {
-        let Some(file) = &item.file else { return Ok(Checksums::default()) };
-        let Some((digest, size)) = file.blob() else { return Ok(Checksums::of(&self.written(file)?)) };
-        if let Some(BlobHashesRow { md5, sha1 }) =
-            self.snapshot.get::<BlobHashes>(&digest).map_err(Error::internal)?
-            && digest.algorithm() == Algorithm::Sha256
-        {
-            return Ok(Checksums { md5: Some(md5), sha1: Some(sha1), ..of_digest(&digest) });
+    pub fn checksums(&self, item: &Item) -> Result<Checksums> {
+        self.content().checksums(item)
+    }
+
+    /// The bytes of a file, opened for reading.
+    ///
+    /// # Errors
+    /// [`Error::ItemUnknown`] where its bytes are gone since it was looked up, or damaged; [`Error::Invalid`] for a folder.
+    pub fn open(&self, item: &Item) -> Result<BlobContent> {
+        let Some(file) = &item.file else {
+            return Err(Error::Invalid(format!("{:?} is a folder", item.path)));
+        };
+        let content = self.content();
+        let Some((digest, size)) = file.blob() else {
+            return Ok(BlobContent::Inline(content.written(file)?));
+        };
+        let gone = || Error::ItemUnknown(item.path.clone());
+        if content.blob_is_gone(&digest)? {
+            return Err(gone());
         }
-        match size <= limits::INLINE_BLOB_BYTES_MAX {
-            true => match self.blob(&digest, size)? {
-                Some(BlobContent::Inline(bytes)) => Ok(Checksums::of(&bytes)),
-                _ => Ok(of_digest(&digest)),
-            },
-            false => {
-                let known = self.snapshot.get::<BlobHashes>(&digest).map_err(Error::internal)?;
-                let known = known.map_or((None, None), |row| (Some(row.md5), Some(row.sha1)));
-                Ok(Checksums { md5: known.0, sha1: known.1, ..of_digest(&digest) })
-            }
+        if let Some(bytes) = content.small(&digest, size)? {
+            return Ok(BlobContent::Inline(bytes));
+        }
+        self.registry.file(&digest, size)?.map(BlobContent::File).ok_or_else(gone)
+    }
+
+    fn content(&self) -> Content<'_> {
+        Content { snapshot: &self.snapshot, log: &self.log, repository: &self.repository }
+    }
+}
+
+/// What the tables and the log know of the content of a repository's files.
+#[derive(Clone, Copy)]
+pub(crate) struct Content<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) log: &'a RedbLog,
+    pub(crate) repository: &'a RepoKey,
+}
+
+impl Content<'_> {
+    /// As [`RepositoryTree::size`].
+    pub(crate) fn size(self, item: &Item) -> Result<Option<u64>> {
+        let Some(file) = &item.file else { return Ok(None) };
+        match file.blob() {
+            Some((_, size)) => Ok(Some(size)),
+            None => Ok(Some(self.written(file)?.len() as u64)),
         }
     }
 
+    /// As [`RepositoryTree::checksums`].
+    pub(crate) fn checksums(self, item: &Item) -> Result<Checksums> {
+        let Some(file) = &item.file else { return Ok(Checksums::default()) };
+        let Some((digest, size)) = file.blob() else { return Ok(Checksums::of(&self.written(file)?)) };
+        let known = self.snapshot.get::<BlobHashes>(&digest).map_err(Error::internal)?;
+        if digest.algorithm() == Algorithm::Sha256
+            && let Some(BlobHashesRow { md5, sha1 }) = known
+        {
+            return Ok(Checksums { md5: Some(md5), sha1: Some(sha1), ..of_digest(&digest) });
+        }
+        if size <= limits::INLINE_BLOB_BYTES_MAX {
+            let gone = self.blob_is_gone(&digest)?;
+            let bytes = if gone { None } else { self.small(&digest, size)? };
+            return Ok(bytes.map_or_else(|| of_digest(&digest), |bytes| Checksums::of(&bytes)));
+        }
+        let known = known.map_or((None, None), |row| (Some(row.md5), Some(row.sha1)));
+        Ok(Checksums { md5: known.0, sha1: known.1, ..of_digest(&digest) })
+    }
+
+    fn blob_is_gone(self, digest: &Digest) -> Result<bool> {
+        let blob = self.snapshot.get::<Blobs>(digest).map_err(Error::internal)?;
+        Ok(blob.is_none_or(|blob| blob.rotten))
+    }
+
+    /// The bytes of what is small enough to be kept beside the tables.
+    fn small(self, digest: &Digest, size: u64) -> Result<Option<Bytes>> {
+        if size > limits::INLINE_BLOB_BYTES_MAX {
+            return Ok(None);
+        }
+        small::get(self.snapshot.transaction(), digest).map_err(Error::internal)
+    }
+
     /// The bytes of a file that is written when it is read.
-    fn written(&mut self, file: &File) -> Result<Bytes> {
+    fn written(self, file: &File) -> Result<Bytes> {
         match file {
             File::Image { name, image, part: ImagePart::Ancestry } => json(&self.ancestry(name, image)?),
             File::Image { image, .. } => json(image.checksum.as_slice()),
@@ -124,8 +153,8 @@ impl RepositoryTree {
                 json(&TagJson::set(at, agent.as_deref().unwrap_or_default()))
             }
             File::V1Index { name } => {
-                let id = name_id(&self.snapshot, &self.repository, name)?;
-                json(&id.map_or_else(|| Ok(Vec::new()), |id| images_of(&self.snapshot, id))?)
+                let id = name_id(self.snapshot, self.repository, name)?;
+                json(&id.map_or_else(|| Ok(Vec::new()), |id| images_of(self.snapshot, id))?)
             }
             File::Manifest { .. } | File::Blob { .. } => {
                 Err(Error::Internal("a blob is stored, not written".to_owned()))
@@ -134,9 +163,9 @@ impl RepositoryTree {
     }
 
     /// The ids of an image and of what it was made from, as far as that is here.
-    fn ancestry(&self, name: &RepoName, image: &V1Image) -> Result<Vec<ImageId>> {
+    fn ancestry(self, name: &RepoName, image: &V1Image) -> Result<Vec<ImageId>> {
         let mut ids = vec![image.id];
-        let Some(name) = name_id(&self.snapshot, &self.repository, name)? else { return Ok(ids) };
+        let Some(name) = name_id(self.snapshot, self.repository, name)? else { return Ok(ids) };
         let mut parent = image.parent;
         while let Some(V1Parent { id, json }) = parent
             && ids.len() < limits::IMAGE_CHAIN_MAX

@@ -2,7 +2,6 @@
 
 use supercargo_eventlog::V1Image;
 use supercargo_model::tree::{self, IMAGES, Meaning, TreePath, V1_NAMES};
-use supercargo_model::v1::V1Name;
 use supercargo_model::{Digest, ImageId, RepoKey, RepoName, Tag, media_type};
 use supercargo_projections::tables::{
     ContentRow, Contents, FolderRow, Folders, ImageRow, Images, ImagesById, ManifestRow, Manifests, NameId,
@@ -65,7 +64,7 @@ impl<'t, R: Rows> Tree<'t, R> {
             return Some(Item { path: path.clone(), at: row.created_at, by: None, file: None });
         };
         if let Some(row) = self.folder_row(path) {
-            return self.sees_folder(path, &row).then(|| folder_item(path.clone(), row));
+            return self.seen_folder(path, row).map(|row| folder_item(path.clone(), row));
         }
         let row = self.folder_row(&parent)?;
         self.files_of(&parent, &row, Some(path.name())).into_iter().next()
@@ -116,7 +115,7 @@ impl<'t, R: Rows> Tree<'t, R> {
                 }
                 start = self.behind(&path);
                 if let Ok(path) = TreePath::parse(&path)
-                    && self.sees_folder(&path, &row)
+                    && let Some(row) = self.seen_folder(&path, row)
                 {
                     found.push(folder_item(path, row));
                     if found.len() == n {
@@ -359,14 +358,30 @@ impl<'t, R: Rows> Tree<'t, R> {
         found.collect()
     }
 
-    /// Whether a folder is seen: by whoever may read a name that it is of, or one that is below it; what is empty, by whoever
-    /// may read what it was of.
-    fn sees_folder(&mut self, path: &TreePath, row: &FolderRow) -> bool {
-        if path.as_str() != IMAGES && !path.as_str().starts_with(".images/") {
-            return self.eyes.reach_all()
-                || path.meanings().iter().any(|meaning| self.sees_meaning(meaning, row))
-                || self.sees_a_name_below(path);
+    /// A folder as it is seen: by whoever may read a name that it is of, or one that is below it; what is empty, by whoever
+    /// may read what it was of. Who sees it for a name below it alone is told when and by whom the folder of that was made:
+    /// who else has something there is not for them to know.
+    fn seen_folder(&mut self, path: &TreePath, row: FolderRow) -> Option<FolderRow> {
+        if path.as_str() == IMAGES || path.as_str().starts_with(".images/") {
+            return self.sees_folder_of_images(path, &row).then_some(row);
         }
+        if self.eyes.reach_all() || path.meanings().iter().any(|meaning| self.sees_meaning(meaning, &row)) {
+            return Some(row);
+        }
+        let name = self.first_name_below(path)?;
+        let below =
+            |folder: &str| folder.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        let mut folders =
+            [name.to_string(), tree::v1_folder(&name)].into_iter().filter(|folder| below(folder));
+        let first = folders.find_map(|folder| self.rows.row::<Folders>(&(self.repository.clone(), folder)));
+        Some(match first {
+            Some(FolderRow { created_at, created_by, .. }) => FolderRow { created_at, created_by, ..row },
+            // Nothing of it is left.
+            None => row,
+        })
+    }
+
+    fn sees_folder_of_images(&mut self, path: &TreePath, row: &FolderRow) -> bool {
         let (mut of_none, mut seen) = (row.children == 0 && self.eyes.reach_all(), false);
         if let Some(Meaning::Image(id)) = path.meanings().first() {
             seen = self.image(id).is_some();
@@ -399,33 +414,29 @@ impl<'t, R: Rows> Tree<'t, R> {
         })
     }
 
-    /// Whether a name below a folder is reached that is there, or was.
-    fn sees_a_name_below(&mut self, path: &TreePath) -> bool {
-        let names = |begin: &str| {
+    /// A name below a folder that is reached and is there, or was.
+    fn first_name_below(&mut self, path: &TreePath) -> Option<RepoName> {
+        let begins = names_below(path).into_iter().map(|begin| {
             let mut key = prefix::name_ids(self.repository);
             key.extend_from_slice(begin.as_bytes());
             key
-        };
-        let mut begins = vec![names(&format!("{path}/"))];
-        if let Some(rest) = path.as_str().strip_prefix(V1_NAMES) {
-            match rest.strip_prefix('/') {
-                None if rest.is_empty() => begins.push(names("")),
-                Some(rest) => begins.push(names(&format!("{rest}/"))),
-                None => {}
-            }
-            if rest == "/library" {
-                begins.push(names(""));
-            }
-        }
+        });
+        let begins: Vec<Vec<u8>> = begins.collect();
         let path = path.as_str();
+        let mut first = None;
         begins.into_iter().any(|begin| {
-            self.any::<NameIds>(begin, |tree, (_, name), _| {
+            self.any::<NameIds>(begin, |looking, (_, name), _| {
                 let below = name.as_str().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-                let shown = || format!("{V1_NAMES}/{}", V1Name::of(name).shown());
-                let v1_below = || shown().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-                !name.is_waiting_room() && tree.eyes.reach(name) && (below || v1_below())
+                let v1_below =
+                    || tree::v1_folder(name).strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+                let found = !name.is_waiting_room() && looking.eyes.reach(name) && (below || v1_below());
+                if found {
+                    first = Some(name.clone());
+                }
+                found
             })
-        })
+        });
+        first
     }
 }
 
@@ -433,8 +444,23 @@ pub(super) fn folder_item(path: TreePath, row: FolderRow) -> Item {
     Item { path, at: row.created_at, by: Some(row.created_by), file: None }
 }
 
+/// What names begin with that may be below a folder: some that are not begin so, too.
+pub(crate) fn names_below(path: &TreePath) -> Vec<String> {
+    let mut begins = vec![format!("{path}/")];
+    if let Some(rest) = path.as_str().strip_prefix(V1_NAMES) {
+        match rest.strip_prefix('/') {
+            None if rest.is_empty() => begins.push(String::new()),
+            // What is shown so is called so, or has one part alone.
+            Some("library") => begins.push(String::new()),
+            Some(rest) => begins.push(format!("{rest}/")),
+            None => {}
+        }
+    }
+    begins
+}
+
 /// Where the images begin that stand below `.images` or one of its folders.
-fn images_below(repository: &RepoKey, path: &TreePath) -> Option<Vec<u8>> {
+pub(crate) fn images_below(repository: &RepoKey, path: &TreePath) -> Option<Vec<u8>> {
     let id = ImageId::from_bytes([0; 32]);
     let mut begin = prefix::images_by_id(repository, &id);
     begin.truncate(begin.len() - id.as_bytes().len());

@@ -12,6 +12,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod walks;
 
 use std::sync::Arc;
 
@@ -27,9 +28,12 @@ use crate::{Error, Result};
 
 pub use change::{PropertiesChange, Spread, TREE_PATHS_MAX};
 pub use content::Checksums;
-pub(crate) use look::{Place, Tree};
+pub(crate) use content::Content;
+pub(crate) use look::{Place, Tree, images_below, names_below};
+pub use properties::TAG_CONTENT;
 pub(crate) use properties::{LABEL, check_name, check_values, is_built_in};
 pub use walk::Visit;
+pub use walks::{WALKS_MAX, Walk, WalkPlace, Walks};
 
 /// The names of a repository that somebody's eyes or hands reach. An item is seen by whoever may read a name that it belongs
 /// to, and what may not be read is not there; it is changed by whoever may do that with the name.

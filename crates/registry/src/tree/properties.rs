@@ -19,8 +19,9 @@ const IMAGE_ID: &str = "docker.imageId";
 const SIZE: &str = "docker.size";
 /// A tag on an image.
 const TAG_NAME: &str = "docker.tag.name";
-/// The id of the image that a tag points at.
-pub(crate) const TAG_CONTENT: &str = "docker.tag.content";
+/// The property that says the id of the image that a tag on a V1 image points at. Whoever sets it moves the tag, so it takes
+/// what pushing takes.
+pub const TAG_CONTENT: &str = "docker.tag.content";
 /// A name.
 const REPO_NAME: &str = "docker.repoName";
 /// A tag on a manifest.

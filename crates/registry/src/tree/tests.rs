@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::FutureExt as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use supercargo_eventlog::{Actor, Api, Event, Origin, Record, RepositoryConfig, V1Image};
@@ -387,4 +388,19 @@ impl Rows for Counted<'_> {
         self.read += found.len();
         found
     }
+}
+
+#[tokio::test]
+async fn so_many_walk_at_a_time_and_more_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(crate::Options::new(folder.path())).unwrap();
+    let mut places = Vec::new();
+    for _ in 0..super::walks::WALKS_MAX {
+        places.push(registry.walks().place().await.unwrap());
+    }
+    let mut next = Box::pin(registry.walks().place());
+    assert!((&mut next).now_or_never().is_none());
+    places.pop();
+    assert!((&mut next).now_or_never().is_some());
+    registry.close();
 }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use supercargo_eventlog::DockerApiVersion;
 use supercargo_model::{Digest, RepoKey, RepoName, Tag};
-use supercargo_projections::tables::{Images, Manifests, NameUsage, Tags, UsageByRepository};
+use supercargo_projections::tables::{Images, Manifests, NameUsage, Tags};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -202,7 +202,8 @@ impl Registry {
         mut each: impl FnMut(MigratedTag, MigrationProgress),
     ) -> Result<MigrationProgress> {
         self.check_protocols(request)?;
-        let mut progress = MigrationProgress { total: self.tags_to_migrate(request)?, ..Default::default() };
+        let mut progress =
+            MigrationProgress { total: self.tags_to_migrate(request, &may)?, ..Default::default() };
         let mut after: Option<RepoName> = None;
         loop {
             let (names, more) = match &request.name {
@@ -379,14 +380,26 @@ impl Registry {
         }
     }
 
-    /// How many tags there are to migrate.
-    fn tags_to_migrate(&self, request: &MigrationRequest) -> Result<u64> {
+    /// How many tags there are to migrate. Those of names that the caller may not know of are not counted.
+    fn tags_to_migrate(
+        &self,
+        request: &MigrationRequest,
+        may: impl Fn(&RepoName) -> MayMigrate,
+    ) -> Result<u64> {
         let MigrationRequest { from, name, tag, .. } = request;
-        let snapshot = self.snapshot()?;
         let Some(name) = name else {
-            let row = snapshot.get::<UsageByRepository>(from).map_err(Error::internal)?;
-            return Ok(row.map_or(0, |row| row.tags));
+            let (mut total, mut after): (u64, Option<RepoName>) = (0, None);
+            loop {
+                let page = self.names(from, after.as_ref(), PAGE_ENTRIES)?;
+                let known = page.entries.iter().filter(|entry| may(&entry.name) != MayMigrate::Hidden);
+                total += known.map(|entry| entry.usage.tags).sum::<u64>();
+                match page.entries.into_iter().next_back() {
+                    Some(last) if page.more => after = Some(last.name),
+                    _ => return Ok(total),
+                }
+            }
         };
+        let snapshot = self.snapshot()?;
         let id = self.known_name(&snapshot, from, name)?;
         let row = snapshot.get::<NameUsage>(&id).map_err(Error::internal)?;
         match row.map_or(0, |row| row.usage.tags) {

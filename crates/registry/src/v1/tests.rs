@@ -1138,7 +1138,7 @@ async fn a_tag_that_somebody_else_set_is_in_the_way_until_it_is_forced() {
         to_tag: Some(tag("taken")),
         ..PromotionWish::default()
     };
-    let wanted = world.registry.to_promote(&new_key(), wish).unwrap();
+    let wanted = world.registry.to_promote(&new_key(), wish, |_| true).unwrap();
     world.registry.promote(&world.bob, (&new_key(), &new_key()), wanted, true).await.unwrap();
     let (told, progress) = migrate(&world, false).await;
     assert_eq!((progress.failed, progress.unchanged), (1, 1));

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use proptest::prelude::*;
 use supercargo_model::{Algorithm, Digest, Reference, RepoKey, Tag, Timestamp};
+use supercargo_registry::tree::Reach;
 use supercargo_registry::{
     Actor, Api, Caller, Clock, Collected, Condition, DataFolder, Error, GcPolicy, ManifestPush, Options,
     Origin, Registry, StoreOptions, ToPromote,
@@ -381,7 +382,11 @@ impl Sides {
     }
 
     async fn promote(&mut self, from: &Name, to: &Name, tag: Option<(Tag, Tag)>, copy: bool) {
-        let wanted = ToPromote { names: vec![(from.1.clone(), to.1.clone())], tag: tag.clone() };
+        let wanted = ToPromote {
+            names: vec![(from.1.clone(), to.1.clone())],
+            tag: tag.clone(),
+            overwriting: Reach::all(),
+        };
         let promoted = self.registry().promote(&caller(0), (&from.0, &to.0), wanted, copy).await;
         let held = self.model.get(from);
         let tags: Vec<(Tag, Tag)> = match tag {

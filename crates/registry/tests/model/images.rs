@@ -15,6 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 use supercargo_eventlog::{DockerApiVersion, RepositoryConfig};
 use supercargo_model::{Algorithm, Digest, ImageId, Reference, RepoKey, RepoName, Tag, media_type};
+use supercargo_registry::tree::Reach;
 use supercargo_registry::v1::{MayMigrate, MigratedTag, MigrationRequest, TagMigration, Viewer};
 use supercargo_registry::{
     Actor, Api, BlobContent, Caller, Condition, DataFolder, Error, GcPolicy, ManifestPush, Options, Origin,
@@ -538,7 +539,8 @@ impl Side {
 
     /// What a tag reaches is whole, so that nothing but another image of an id keeps it from coming.
     async fn promote(&mut self, from: &Key, to: &Key, tag: Option<(Tag, Tag)>, copy: bool) {
-        let wanted = ToPromote { names: vec![(from.1.clone(), to.1.clone())], tag };
+        let wanted =
+            ToPromote { names: vec![(from.1.clone(), to.1.clone())], tag, overwriting: Reach::all() };
         let promoted = match self.registry().promote(&caller(9), (&from.0, &to.0), wanted, copy).await {
             Ok(promoted) => promoted,
             Err(Error::NameUnknown(_) | Error::TagUnknown(_) | Error::ImageExists(_)) => return,

@@ -7,6 +7,7 @@ use supercargo_model::{Descriptor, ImageId, Manifest, media_type};
 use super::super::tests::{View, a, added, b, d, given, image, pushed, r, tag};
 use super::*;
 use crate::command::Command;
+use crate::tree::Reach;
 
 fn other() -> RepoKey {
     "other".parse().unwrap()
@@ -59,7 +60,14 @@ fn given_an_index() -> View {
 
 fn promotion(names: &[(RepoName, RepoName)], which: Option<(&str, &str)>, copy: bool) -> Command {
     let tag = which.map(|(from, to)| (tag(from), tag(to)));
-    Command::Promote(Promotion { from: r(), to: other(), names: names.to_vec(), tag, copy })
+    Command::Promote(Promotion {
+        from: r(),
+        to: other(),
+        names: names.to_vec(),
+        tag,
+        copy,
+        overwriting: Reach::all(),
+    })
 }
 
 fn kinds(events: &[Event]) -> Vec<&'static str> {
@@ -120,6 +128,27 @@ fn a_tag_brings_all_that_it_reaches_and_what_refers_to_that() {
 }
 
 #[test]
+fn neither_a_tag_nor_its_companions_are_overwritten_by_who_may_not() {
+    let mut view = given_an_index();
+    let may = |overwriting: Reach, from: &str, to: &str| {
+        let Command::Promote(promotion) = promotion(&[(a(), a())], Some((from, to)), true) else { panic!() };
+        Command::Promote(Promotion { overwriting, ..promotion })
+    };
+    let nobody = || Reach::of(|_| false);
+    let events = view.events(may(nobody(), "latest", "latest"));
+    view.record(events);
+    assert_eq!(view.events(may(nobody(), "latest", "latest")), [], "nothing is overwritten");
+    let refused = view.decide(may(nobody(), "v1", "latest")).unwrap_err();
+    assert!(matches!(&refused, Error::TagForbidden { tag, .. } if tag.as_str() == "latest"), "{refused}");
+    let companion = format!("sha256-{}.sig", d(12).to_string().strip_prefix("sha256:").unwrap());
+    view.record([set(&companion, 11)]);
+    let refused = view.decide(may(nobody(), "latest", "latest")).unwrap_err();
+    assert!(matches!(&refused, Error::TagForbidden { tag, .. } if tag.as_str() == companion), "{refused}");
+    let events = view.events(may(Reach::all(), "latest", "latest"));
+    assert!(kinds(&events).contains(&"TagSet"), "{events:?}");
+}
+
+#[test]
 fn a_tag_that_moves_is_gone_where_it_was() {
     let mut view = given_an_index();
     let events = view.events(promotion(&[(a(), a())], Some(("v1", "v1")), false));
@@ -159,7 +188,14 @@ fn what_can_not_come_is_refused_whole() {
     assert!(matches!(unknown, Error::NameUnknown(name) if name == b()));
     let unknown = refused(promotion(&names, Some(("never", "never")), true));
     assert!(matches!(unknown, Error::TagUnknown(_)));
-    let mut same = Promotion { from: r(), to: r(), names: names.to_vec(), tag: None, copy: true };
+    let mut same = Promotion {
+        from: r(),
+        to: r(),
+        names: names.to_vec(),
+        tag: None,
+        copy: true,
+        overwriting: Reach::all(),
+    };
     assert!(matches!(refused(Command::Promote(same.clone())), Error::Invalid(_)));
     same.to = "nowhere".parse().unwrap();
     assert!(matches!(refused(Command::Promote(same.clone())), Error::RepositoryUnknown(_)));
@@ -173,6 +209,7 @@ fn what_can_not_come_is_refused_whole() {
         names: names.to_vec(),
         tag: Some((tag("v1"), tag("v2"))),
         copy: true,
+        overwriting: Reach::all(),
     };
     assert_eq!(kinds(&view.events(Command::Promote(beside))), ["TagSet", "Promoted"]);
 
