@@ -6,7 +6,7 @@ use supercargo_model::{Digest, Tag};
 use super::contents::{self, Change};
 use super::{Loss, Name, names, tree};
 use crate::tables::{
-    Images, MigrationRow, Migrations, ReferenceKind, References, Source, TagChange, TagHistory, TagNames,
+    Contents, MigrationRow, Migrations, ReferenceKind, References, Source, TagChange, TagHistory, TagNames,
     TagRow, Tags, Wait,
 };
 use crate::working::{Base, Working};
@@ -23,7 +23,8 @@ pub(super) fn set<B: Base>(
     let before = state.get::<Tags>(&key).cloned();
     let image = match &before {
         Some(before) if before.digest == digest => before.image,
-        _ => state.get::<Images>(&(name.id, digest)).is_some(),
+        // Its row is looked at anyway, as it gains a tag.
+        _ => state.get::<Contents>(&(name.id, digest)).is_some_and(|row| row.image),
     };
     let now = TagRow { digest, image, at: record.at, by: record.actor.clone(), seq: record.seq };
     state.update::<Tags, _>(&key, |row| *row = Some(now.clone()));
